@@ -1,0 +1,1 @@
+"""Small clients and servers that the figures start as programs of their own."""

@@ -1,0 +1,19 @@
+"""All published figures, in the order of the table. A new one: a file here, and its name in `all_figures`."""
+
+from __future__ import annotations
+
+from bench.figures import connections, memcached, messages, nginx, redis, round_trip, stream
+from bench.model import Figure
+
+
+def all_figures() -> list[Figure]:
+    """Every figure."""
+    return [
+        round_trip.FIGURE,
+        *redis.FIGURES,
+        memcached.FIGURE,
+        *nginx.FIGURES,
+        stream.FIGURE,
+        *messages.FIGURES,
+        connections.FIGURE,
+    ]

@@ -1,0 +1,37 @@
+/* Processor primitives: the pause of a spin loop, the time stamp, the full fence.
+ * Any thread, any signal handler. */
+#ifndef BYWAY_BASE_CPU_H
+#define BYWAY_BASE_CPU_H
+
+#include <stdint.h>
+
+#if defined(__x86_64__)
+static inline void cpu_pause(void)
+{
+	__builtin_ia32_pause();
+}
+static inline uint64_t cpu_ticks(void)
+{
+	return __builtin_ia32_rdtsc();
+}
+#else
+#error "Byway is built for x86-64 only; on other processors programs stay on the kernel"
+#endif
+
+#define cpu_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+#define load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define store_release(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define fetch_add(p, v) __atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST)
+#define fetch_or(p, v) __atomic_fetch_or((p), (v), __ATOMIC_SEQ_CST)
+#define fetch_and(p, v) __atomic_fetch_and((p), (v), __ATOMIC_SEQ_CST)
+#define exchange(p, v) __atomic_exchange_n((p), (v), __ATOMIC_SEQ_CST)
+/* Strong compare-and-swap, a full fence when it succeeds; *expected is updated when it fails. */
+#define compare_swap(p, expected, desired) \
+	__atomic_compare_exchange_n((p), (expected), (desired), 0, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
+
+#endif

@@ -1,0 +1,44 @@
+/* Byway's own descriptors: kept out of the way of the program's, close-on-exec, known so that the program's close-all
+ * habits can be survived. Any thread. */
+#ifndef BYWAY_BASE_DESCRIPTOR_H
+#define BYWAY_BASE_DESCRIPTOR_H
+
+#include <stdint.h>
+
+#define DESCRIPTORS_MAX (1 << 20)
+
+/* One word a descriptor: kind in the top byte, an index below. Read on every interposed call. */
+enum descriptor_kind {
+	DESCRIPTOR_UNKNOWN = 0,
+	DESCRIPTOR_SOCKET = 1, /* index: socket slot in the arena */
+	DESCRIPTOR_SET = 2,    /* index: epoll set */
+	DESCRIPTOR_OWN = 3     /* Byway's own */
+};
+
+#define DESCRIPTOR_INDEX_MASK 0xffffffu
+
+extern uint32_t descriptor_table[DESCRIPTORS_MAX];
+
+static inline uint32_t descriptor_entry(int fd)
+{
+	return (unsigned)fd < DESCRIPTORS_MAX ? __atomic_load_n(&descriptor_table[fd], __ATOMIC_RELAXED) : 0;
+}
+static inline enum descriptor_kind descriptor_kind(uint32_t entry)
+{
+	return (enum descriptor_kind)(entry >> 24);
+}
+static inline uint32_t descriptor_index(uint32_t entry)
+{
+	return entry & DESCRIPTOR_INDEX_MASK;
+}
+void descriptor_set(int fd, enum descriptor_kind kind, uint32_t index);
+
+/* Highest descriptor ever entered, for walks over the table. */
+int descriptor_highest(void);
+
+/* Moves `fd` up, out of the program's way, makes it close-on-exec, and enters it as Byway's own.
+ * Returns the new number, or a negative errno (then `fd` is closed). A negative `fd` is returned as it is. */
+int descriptor_own(long fd);
+void descriptor_own_close(int fd);
+
+#endif

@@ -1,0 +1,51 @@
+/* Waiting for a lock: a little spinning, then yielding, then asking whether the owner lives. */
+#include "base/lock.h"
+
+#include "base/process.h"
+#include "base/sys.h"
+
+#define SPINS_MAX 200
+#define YIELDS_BEFORE_ASKING 64
+#define STOPPED_ASKS_BEFORE_TAKEOVER 20
+
+static int owner_is_gone_or_stopped(uint64_t held, int *stopped_asks)
+{
+	char state;
+
+	process_start_time((long)(held & LOCK_OWNER_MASK), &state);
+	if (state == PROCESS_STATE_GONE)
+		return 1;
+	if (state == 'T' || state == 't')
+		return ++*stopped_asks >= STOPPED_ASKS_BEFORE_TAKEOVER;
+	return 0;
+}
+
+static int take_over(uint64_t *word, uint64_t held)
+{
+	uint64_t generation = (lock_generation(held) + 1) & LOCK_GENERATION_MASK;
+
+	return compare_swap(word, &held, generation << LOCK_GENERATION_SHIFT | (uint32_t)thread_id());
+}
+
+int lock_contended(uint64_t *word)
+{
+	int stopped_asks = 0;
+
+	for (unsigned tries = 0;; tries++) {
+		uint64_t held = load_relaxed(word);
+
+		if (!(held & LOCK_OWNER_MASK)) {
+			if (compare_swap(word, &held, held | (uint32_t)thread_id()))
+				return 0;
+			continue;
+		}
+		if (tries < SPINS_MAX) {
+			cpu_pause();
+			continue;
+		}
+		if (tries % YIELDS_BEFORE_ASKING == 0 && owner_is_gone_or_stopped(held, &stopped_asks) &&
+		    take_over(word, held))
+			return 1;
+		SYS0(SYS_sched_yield);
+	}
+}

@@ -1,0 +1,46 @@
+/* A lock whose owner is in the same word, for memory that several processes of one family map.
+ *
+ * Word: bits 0–31 thread id of the owner (0: free), bits 32–46 generation, bit 47 contended.
+ * The generation also stands in the word that the lock protects (ring tail or head): every step is published there by
+ * compare-and-swap, so that the late step of an owner whose lock was taken over (dead, or stopped for long) fails.
+ * Taken inside a critical section, for a bounded time only: an owner never sleeps. */
+#ifndef BYWAY_BASE_LOCK_H
+#define BYWAY_BASE_LOCK_H
+
+#include "base/cpu.h"
+#include "base/critical.h"
+
+#define LOCK_GENERATION_SHIFT 32
+#define LOCK_GENERATION_MASK 0x7fff
+#define LOCK_OWNER_MASK 0xffffffffu
+
+/* Slow path: waits, and takes over from a dead or stopped owner. Returns 1 when it took over. */
+int lock_contended(uint64_t *word);
+
+static inline uint64_t lock_generation(uint64_t word)
+{
+	return (word >> LOCK_GENERATION_SHIFT) & LOCK_GENERATION_MASK;
+}
+
+/* Returns 1 when the lock was taken over: the protected word's generation must be raised before it is used. */
+static inline int lock_acquire(uint64_t *word)
+{
+	uint64_t free = load_relaxed(word) & ~(uint64_t)LOCK_OWNER_MASK;
+
+	critical_enter();
+	if (likely(compare_swap(word, &free, free | (uint32_t)thread_id())))
+		return 0;
+	return lock_contended(word);
+}
+
+/* Only when it is still ours: it may have been taken over. */
+static inline void lock_release(uint64_t *word)
+{
+	uint64_t held = load_relaxed(word);
+
+	if (likely((held & LOCK_OWNER_MASK) == (uint32_t)thread_id()))
+		compare_swap(word, &held, held & ~(uint64_t)LOCK_OWNER_MASK);
+	critical_leave();
+}
+
+#endif

@@ -1,0 +1,33 @@
+/* A small lock between threads of one process, for process-private tables. Held for a few instructions only, inside a
+ * critical section. Never held across fork: base/spinlock users reset theirs in the child. */
+#ifndef BYWAY_BASE_SPINLOCK_H
+#define BYWAY_BASE_SPINLOCK_H
+
+#include "base/cpu.h"
+#include "base/critical.h"
+#include "base/sys.h"
+
+struct spinlock {
+	uint32_t held;
+};
+
+static inline void spinlock_acquire(struct spinlock *lock)
+{
+	unsigned tries = 0;
+
+	critical_enter();
+	while (exchange(&lock->held, 1))
+		while (load_relaxed(&lock->held)) {
+			cpu_pause();
+			if (++tries > 100)
+				SYS0(SYS_sched_yield);
+		}
+}
+
+static inline void spinlock_release(struct spinlock *lock)
+{
+	store_release(&lock->held, 0);
+	critical_leave();
+}
+
+#endif

@@ -1,0 +1,526 @@
+/* Data calls: send and receive in all their spellings (send(2), recv(2), readv(2), sendfile(2), splice(2)). */
+#define _GNU_SOURCE
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "base/copy.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "interpose/interpose.h"
+#include "wait/block.h"
+
+#define TRANSFER_BYTES_MAX 0x7ffff000u /* MAX_RW_COUNT of Linux */
+#define PIECES_MAX 1024                /* UIO_MAXIOV */
+#define FILE_CHUNK_BYTES 65536
+
+ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
+ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
+ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags, struct sockaddr *address,
+		       socklen_t *address_bytes);
+ssize_t __read(int fd, void *buffer, size_t bytes);
+ssize_t __write(int fd, const void *buffer, size_t bytes);
+ssize_t __send(int fd, const void *buffer, size_t bytes, int flags);
+void __chk_fail(void) __attribute__((noreturn));
+
+/* -- common ---------------------------------------------------------------------------------------------------------- */
+
+/* What the kernel alone knows how to do is done by the kernel, for good. */
+static void leave_unusual(struct sock *sock, int fd, int flags)
+{
+	if (flags & MSG_OOB)
+		sock_into_kernel(sock, fd, reason_out_of_band);
+	else if (flags & (MSG_ZEROCOPY | MSG_FASTOPEN))
+		sock_into_kernel(sock, fd, reason_option);
+}
+
+static void attach_first(struct sock *sock, int fd, enum sock_call call)
+{
+	if (unlikely(!options.attach_after && sock->stage == STAGE_NEW))
+		sock_note_call(sock, fd, call);
+}
+
+static void raise_pipe(long result, int flags)
+{
+	if (result == -EPIPE && !(flags & MSG_NOSIGNAL))
+		sys_kill_thread(sys_getpid(), thread_id(), SIGPIPE);
+}
+
+static void cursor_start(struct cursor *cursor, const struct iovec *pieces, size_t count)
+{
+	*cursor = (struct cursor){.pieces = pieces, .count = count};
+	for (size_t i = 0; i < count; i++)
+		cursor->left += pieces[i].iov_len;
+	if (cursor->left > TRANSFER_BYTES_MAX)
+		cursor->left = TRANSFER_BYTES_MAX;
+}
+
+/* Copies the program's array in and checks it as the kernel does. 0 or a negative errno. */
+static int pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
+{
+	size_t total = 0;
+
+	if (copy_guarded(to, from, count * sizeof(*to)))
+		return -EFAULT;
+	for (size_t i = 0; i < count; i++) {
+		if ((ssize_t)to[i].iov_len < 0)
+			return -EINVAL;
+		total += to[i].iov_len;
+	}
+	return total > SSIZE_MAX ? -EINVAL : 0;
+}
+
+static long engine_send(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
+{
+	struct cursor from;
+	long result;
+
+	cursor_start(&from, pieces, count);
+	result = from.left ? block_send(sock, fd, &from, flags) : sys_sendto(fd, NULL, 0, flags | MSG_NOSIGNAL);
+	raise_pipe(result, flags);
+	return interpose_result(result);
+}
+
+static long engine_recv(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
+{
+	struct cursor to;
+
+	cursor_start(&to, pieces, count);
+	to.discard = (flags & MSG_TRUNC) != 0;
+	return interpose_result(block_recv(sock, fd, &to, flags));
+}
+
+static long engine_send_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
+{
+	struct iovec copied[PIECES_MAX];
+	int error = pieces_copy(copied, pieces, count);
+
+	return error ? interpose_result(error) : engine_send(sock, fd, copied, count, flags);
+}
+
+static long engine_recv_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
+{
+	struct iovec copied[PIECES_MAX];
+	int error = pieces_copy(copied, pieces, count);
+
+	return error ? interpose_result(error) : engine_recv(sock, fd, copied, count, flags);
+}
+
+/* A send of ours: unusual flags, attach, gate. 1: engine. */
+static int send_begins(struct sock *sock, int fd, int flags)
+{
+	if (unlikely(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)))
+		leave_unusual(sock, fd, flags);
+	if (sock_is_engine(sock) && likely(!(flags & (MSG_OOB | MSG_ZEROCOPY))))
+		return sock_enter(sock, fd);
+	if (!sock_is_engine(sock))
+		sock_note_call(sock, fd, SOCK_CALL_SEND);
+	if (flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)) {
+		fetch_add(&sock->gate, 1);
+		return 0;
+	}
+	return sock_enter(sock, fd);
+}
+
+static int recv_begins(struct sock *sock, int fd, int flags)
+{
+	if (unlikely(flags & (MSG_OOB | MSG_ERRQUEUE))) {
+		if (flags & MSG_OOB)
+			leave_unusual(sock, fd, flags);
+		fetch_add(&sock->gate, 1);
+		return 0;
+	}
+	attach_first(sock, fd, SOCK_CALL_RECV);
+	return sock_enter(sock, fd);
+}
+
+/* A plain call is over. */
+static long recv_ends(struct sock *sock, int fd, long result)
+{
+	int saved_errno = errno;
+
+	sock_leave(sock);
+	if (result > 0)
+		sock_note_call(sock, fd, SOCK_CALL_RECV);
+	errno = saved_errno;
+	return result;
+}
+
+static long send_ends(struct sock *sock, long result)
+{
+	sock_leave(sock);
+	return result;
+}
+
+/* -- sending ----------------------------------------------------------------------------------------------------------- */
+
+static ssize_t send_ours(struct sock *sock, int fd, const void *buffer, size_t bytes, int flags,
+			 const struct sockaddr *address, socklen_t address_bytes)
+{
+	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
+
+	if (send_begins(sock, fd, flags))
+		return engine_send(sock, fd, &piece, 1, flags);
+	return send_ends(sock, REAL(sendto)(fd, buffer, bytes, flags, address, address_bytes));
+}
+
+EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(send)(fd, buffer, bytes, flags) : send_ours(sock, fd, buffer, bytes, flags, NULL, 0);
+}
+
+EXPORT ssize_t __send(int fd, const void *buffer, size_t bytes, int flags)
+{
+	return send(fd, buffer, bytes, flags);
+}
+
+EXPORT ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const struct sockaddr *address,
+		      socklen_t address_bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(sendto)(fd, buffer, bytes, flags, address, address_bytes);
+	return send_ours(sock, fd, buffer, bytes, flags, address, address_bytes);
+}
+
+static ssize_t write_ours(struct sock *sock, int fd, const void *buffer, size_t bytes)
+{
+	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
+
+	if (send_begins(sock, fd, 0))
+		return engine_send(sock, fd, &piece, 1, 0);
+	return send_ends(sock, REAL(write)(fd, buffer, bytes));
+}
+
+EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(write)(fd, buffer, bytes) : write_ours(sock, fd, buffer, bytes);
+}
+
+EXPORT ssize_t __write(int fd, const void *buffer, size_t bytes)
+{
+	return write(fd, buffer, bytes);
+}
+
+EXPORT ssize_t writev(int fd, const struct iovec *pieces, int count)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(writev)(fd, pieces, count);
+	if (count >= 0 && count <= PIECES_MAX && send_begins(sock, fd, 0))
+		return engine_send_vector(sock, fd, pieces, (size_t)count, 0);
+	if (count < 0 || count > PIECES_MAX)
+		return interpose_result(-EINVAL);
+	return send_ends(sock, REAL(writev)(fd, pieces, count));
+}
+
+EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
+{
+	if (offset == -1 && sock_of(fd) && !flags)
+		return writev(fd, pieces, count);
+	return REAL(pwritev2)(fd, pieces, count, offset, flags);
+}
+
+/* Descriptors of ours in a message to somebody else. */
+static void give_away_passed(const struct msghdr *message)
+{
+	struct cmsghdr *head;
+
+	for (head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR((struct msghdr *)(uintptr_t)message, head)) {
+		size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+
+		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t i = 0; i < count; i++) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(fd));
+			interpose_give_away(fd);
+		}
+	}
+}
+
+static ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *message, int flags)
+{
+	struct msghdr copied;
+
+	if (copy_guarded(&copied, message, sizeof(copied)))
+		return interpose_result(-EFAULT);
+	if (copied.msg_controllen)
+		sock_into_kernel(sock, fd, reason_option);
+	if (copied.msg_iovlen > PIECES_MAX)
+		return interpose_result(-EMSGSIZE);
+	if (send_begins(sock, fd, flags)) {
+		if (!copied.msg_controllen)
+			return engine_send_vector(sock, fd, copied.msg_iov, copied.msg_iovlen, flags);
+		return REAL(sendmsg)(fd, message, flags);
+	}
+	return send_ends(sock, REAL(sendmsg)(fd, message, flags));
+}
+
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (unlikely(sock != NULL))
+		return sendmsg_ours(sock, fd, message, flags);
+	if (unlikely(message && message->msg_controllen))
+		give_away_passed(message);
+	return REAL(sendmsg)(fd, message, flags);
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	struct sock *sock = sock_of(fd);
+	unsigned sent = 0;
+
+	if (likely(!sock)) {
+		for (unsigned i = 0; i < count; i++)
+			if (messages[i].msg_hdr.msg_controllen)
+				give_away_passed(&messages[i].msg_hdr);
+		return REAL(sendmmsg)(fd, messages, count, flags);
+	}
+	for (; sent < count && sent < PIECES_MAX; sent++) {
+		ssize_t bytes = sendmsg_ours(sock, fd, &messages[sent].msg_hdr, flags);
+		unsigned length = (unsigned)bytes;
+
+		if (bytes < 0)
+			return sent ? (int)sent : -1;
+		if (copy_guarded(&messages[sent].msg_len, &length, sizeof(length)))
+			return sent ? (int)sent : (int)interpose_result(-EFAULT);
+	}
+	return (int)sent;
+}
+
+/* -- receiving --------------------------------------------------------------------------------------------------------- */
+
+static ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
+			 socklen_t *address_bytes)
+{
+	struct iovec piece = {buffer, bytes};
+	ssize_t received;
+
+	if (!recv_begins(sock, fd, flags))
+		return recv_ends(sock, fd, REAL(recvfrom)(fd, buffer, bytes, flags, address, address_bytes));
+	received = engine_recv(sock, fd, &piece, 1, flags);
+	if (received >= 0 && address && address_bytes) /* a stream has no addresses */
+		*address_bytes = 0;
+	return received;
+}
+
+EXPORT ssize_t recv(int fd, void *buffer, size_t bytes, int flags)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(recv)(fd, buffer, bytes, flags) : recv_ours(sock, fd, buffer, bytes, flags, NULL, NULL);
+}
+
+EXPORT ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags)
+{
+	if (bytes > buffer_bytes)
+		__chk_fail();
+	return recv(fd, buffer, bytes, flags);
+}
+
+EXPORT ssize_t recvfrom(int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
+			socklen_t *address_bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(recvfrom)(fd, buffer, bytes, flags, address, address_bytes);
+	return recv_ours(sock, fd, buffer, bytes, flags, address, address_bytes);
+}
+
+EXPORT ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags,
+			      struct sockaddr *address, socklen_t *address_bytes)
+{
+	if (bytes > buffer_bytes)
+		__chk_fail();
+	return recvfrom(fd, buffer, bytes, flags, address, address_bytes);
+}
+
+static ssize_t read_ours(struct sock *sock, int fd, void *buffer, size_t bytes)
+{
+	struct iovec piece = {buffer, bytes};
+
+	if (recv_begins(sock, fd, 0))
+		return bytes ? engine_recv(sock, fd, &piece, 1, 0) : 0;
+	return recv_ends(sock, fd, REAL(read)(fd, buffer, bytes));
+}
+
+EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(read)(fd, buffer, bytes) : read_ours(sock, fd, buffer, bytes);
+}
+
+EXPORT ssize_t __read(int fd, void *buffer, size_t bytes)
+{
+	return read(fd, buffer, bytes);
+}
+
+EXPORT ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes)
+{
+	if (bytes > buffer_bytes)
+		__chk_fail();
+	return read(fd, buffer, bytes);
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *pieces, int count)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(readv)(fd, pieces, count);
+	if (count < 0 || count > PIECES_MAX)
+		return interpose_result(-EINVAL);
+	if (recv_begins(sock, fd, 0))
+		return engine_recv_vector(sock, fd, pieces, (size_t)count, 0);
+	return recv_ends(sock, fd, REAL(readv)(fd, pieces, count));
+}
+
+EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
+{
+	if (offset == -1 && sock_of(fd) && !flags)
+		return readv(fd, pieces, count);
+	return REAL(preadv2)(fd, pieces, count, offset, flags);
+}
+
+static ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, int flags)
+{
+	struct msghdr copied;
+	ssize_t received;
+
+	if (!recv_begins(sock, fd, flags))
+		return recv_ends(sock, fd, REAL(recvmsg)(fd, message, flags));
+	if (copy_guarded(&copied, message, sizeof(copied)))
+		return interpose_result(-EFAULT);
+	if (copied.msg_iovlen > PIECES_MAX)
+		return interpose_result(-EMSGSIZE);
+	received = engine_recv_vector(sock, fd, copied.msg_iov, copied.msg_iovlen, flags);
+	if (received >= 0) {
+		message->msg_namelen = 0;
+		message->msg_controllen = 0;
+		message->msg_flags = 0;
+	}
+	return received;
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(recvmsg)(fd, message, flags) : recvmsg_ours(sock, fd, message, flags);
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+	struct sock *sock = sock_of(fd);
+	unsigned received = 0;
+
+	if (likely(!sock) || timeout)
+		return REAL(recvmmsg)(fd, messages, count, flags, timeout);
+	for (; received < count && received < PIECES_MAX; received++) {
+		int once = flags & ~MSG_WAITFORONE;
+		ssize_t bytes;
+		unsigned length;
+
+		if (received && flags & MSG_WAITFORONE)
+			once |= MSG_DONTWAIT;
+		bytes = recvmsg_ours(sock, fd, &messages[received].msg_hdr, once);
+		if (bytes < 0)
+			return received ? (int)received : -1;
+		length = (unsigned)bytes;
+		if (copy_guarded(&messages[received].msg_len, &length, sizeof(length)))
+			return received ? (int)received : (int)interpose_result(-EFAULT);
+	}
+	return (int)received;
+}
+
+/* -- files and pipes --------------------------------------------------------------------------------------------------- */
+
+/* Sends from the file at `offset` by the engine; the file's bytes are read again when only some of them could be sent. */
+static long send_from_file(struct sock *sock, int fd, int file, off_t *offset, size_t count)
+{
+	char chunk[FILE_CHUNK_BYTES];
+	size_t done = 0;
+
+	while (done < count) {
+		size_t wanted = count - done < sizeof(chunk) ? count - done : sizeof(chunk);
+		long bytes = SYS4(SYS_pread64, file, chunk, wanted, *offset);
+		struct iovec piece = {chunk, bytes > 0 ? (size_t)bytes : 0};
+		struct cursor from;
+		long sent;
+
+		if (bytes <= 0)
+			return done ? (long)done : bytes;
+		cursor_start(&from, &piece, 1);
+		sent = block_send(sock, fd, &from, 0);
+		if (sent < 0)
+			return done ? (long)done : sent;
+		*offset += sent;
+		done += (size_t)sent;
+		if (sent < bytes)
+			break;
+	}
+	return (long)done;
+}
+
+static ssize_t sendfile_ours(struct sock *sock, int fd, int file, off_t *offset, size_t count)
+{
+	off_t at;
+	long sent;
+
+	if (offset ? copy_guarded(&at, offset, sizeof(at)) : (at = lseek(file, 0, SEEK_CUR)) < 0) {
+		sock_into_kernel(sock, fd, reason_splice);
+		return REAL(sendfile)(fd, file, offset, count);
+	}
+	if (count > TRANSFER_BYTES_MAX)
+		count = TRANSFER_BYTES_MAX;
+	sent = send_from_file(sock, fd, file, &at, count);
+	raise_pipe(sent, 0);
+	if (sent > 0 && offset)
+		copy_guarded(offset, &at, sizeof(at));
+	else if (sent > 0)
+		lseek(file, at, SEEK_SET);
+	return interpose_result(sent);
+}
+
+EXPORT ssize_t sendfile(int fd, int file, off_t *offset, size_t count)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(sendfile)(fd, file, offset, count);
+	if (send_begins(sock, fd, 0))
+		return sendfile_ours(sock, fd, file, offset, count);
+	return send_ends(sock, REAL(sendfile)(fd, file, offset, count));
+}
+
+EXPORT ssize_t sendfile64(int fd, int file, off64_t *offset, size_t count)
+{
+	return sendfile(fd, file, offset, count);
+}
+
+EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t bytes, unsigned flags)
+{
+	struct sock *in_sock = sock_of(in), *out_sock = sock_of(out);
+
+	if (in_sock)
+		sock_into_kernel(in_sock, in, reason_splice);
+	if (out_sock)
+		sock_into_kernel(out_sock, out, reason_splice);
+	return REAL(splice)(in, in_offset, out, out_offset, bytes, flags);
+}

@@ -1,0 +1,304 @@
+/* Calls that make, copy, change and close descriptors (close(2), dup(2), fcntl(2), ioctl(2), close_range(2)). */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/sys.h"
+#include "interpose/interpose.h"
+#include "wait/epoll.h"
+
+int __close(int fd);
+int __dup2(int old, int wanted);
+int __fcntl(int fd, int command, ...);
+
+void interpose_give_away(int fd)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (sock)
+		sock_into_kernel(sock, fd, reason_foreign_program);
+}
+
+/* -- closing ------------------------------------------------------------------------------------------------------------ */
+
+static int close_known(int fd, uint32_t entry)
+{
+	struct sock *sock;
+	int last, result;
+
+	if (thread.vforked)
+		return REAL(close)(fd);
+	switch (descriptor_kind(entry)) {
+	case DESCRIPTOR_OWN:
+		return (int)interpose_result(-EBADF);
+	case DESCRIPTOR_SET:
+		epoll_set_close(descriptor_index(entry));
+		descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
+		return REAL(close)(fd);
+	default:
+		sock = &socks[descriptor_index(entry)];
+		last = sock_close_begin(sock, fd);
+		result = REAL(close)(fd);
+		if (last)
+			sock_closed(sock);
+		return result;
+	}
+}
+
+EXPORT int close(int fd)
+{
+	uint32_t entry = descriptor_entry(fd);
+
+	return likely(!entry) ? REAL(close)(fd) : close_known(fd, entry);
+}
+
+EXPORT int __close(int fd)
+{
+	return close(fd);
+}
+
+/* Closes [first, last] but for Byway's own, in as few calls as they allow. */
+static int close_between(unsigned first, unsigned last, int flags)
+{
+	int highest = descriptor_highest();
+	unsigned from = first;
+	int result = 0;
+
+	for (unsigned fd = first; fd <= last && (int)fd <= highest && fd <= INT32_MAX; fd++) {
+		uint32_t entry = descriptor_entry((int)fd);
+
+		if (descriptor_kind(entry) == DESCRIPTOR_OWN) {
+			if (from < fd)
+				result |= (int)SYS3(SYS_close_range, from, fd - 1, flags);
+			from = fd + 1;
+		} else if (entry && !(flags & CLOSE_RANGE_CLOEXEC)) {
+			close_known((int)fd, entry);
+		}
+	}
+	if (from <= last)
+		result |= (int)SYS3(SYS_close_range, from, last, flags);
+	return result;
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+	if (thread.vforked || first > last || (flags & ~(int)(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE)))
+		return REAL(close_range)(first, last, flags);
+	return (int)interpose_result(close_between(first, last, flags));
+}
+
+EXPORT void closefrom(int lowest)
+{
+	close_range((unsigned)(lowest < 0 ? 0 : lowest), ~0u, 0);
+}
+
+/* -- stdio: it reads and writes inside libc -------------------------------------------------------------------------------- */
+
+EXPORT FILE *fdopen(int fd, const char *mode)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (sock)
+		sock_into_kernel(sock, fd, reason_stdio);
+	return REAL(fdopen)(fd, mode);
+}
+
+EXPORT int fclose(FILE *file)
+{
+	int fd = file ? fileno(file) : -1;
+	uint32_t entry = fd >= 0 ? descriptor_entry(fd) : 0;
+	struct sock *sock = descriptor_kind(entry) == DESCRIPTOR_SOCKET ? &socks[descriptor_index(entry)] : NULL;
+	int last, result;
+
+	if (likely(!sock))
+		return REAL(fclose)(file);
+	fflush(file);
+	last = sock_close_begin(sock, fd);
+	result = REAL(fclose)(file);
+	if (last)
+		sock_closed(sock);
+	return result;
+}
+
+EXPORT int vdprintf(int fd, const char *format, va_list arguments)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (sock)
+		sock_into_kernel(sock, fd, reason_stdio);
+	return REAL(vdprintf)(fd, format, arguments);
+}
+
+EXPORT int dprintf(int fd, const char *format, ...)
+{
+	va_list arguments;
+	int result;
+
+	va_start(arguments, format);
+	result = vdprintf(fd, format, arguments);
+	va_end(arguments);
+	return result;
+}
+
+/* -- copying --------------------------------------------------------------------------------------------------------------- */
+
+static void copied(int old, int fd)
+{
+	uint32_t entry = descriptor_entry(old);
+
+	if (fd < 0 || thread.vforked)
+		return;
+	if (descriptor_kind(entry) == DESCRIPTOR_SOCKET)
+		sock_add_descriptor(&socks[descriptor_index(entry)], fd);
+	else if (descriptor_kind(entry) == DESCRIPTOR_SET)
+		epoll_set_add_descriptor(descriptor_index(entry), fd);
+}
+
+EXPORT int dup(int old)
+{
+	int fd = REAL(dup)(old);
+
+	if (unlikely(descriptor_entry(old) != 0))
+		copied(old, fd);
+	return fd;
+}
+
+/* `wanted` is closed first: by us, if it is ours. */
+static int dup_onto(int old, int wanted, int flags)
+{
+	uint32_t entry = descriptor_entry(wanted);
+	struct sock *sock = descriptor_kind(entry) == DESCRIPTOR_SOCKET ? &socks[descriptor_index(entry)] : NULL;
+	int last = 0;
+	long fd;
+
+	if (descriptor_kind(entry) == DESCRIPTOR_OWN)
+		return (int)interpose_result(-EBADF);
+	if (sys_fcntl(old, F_GETFD, 0) < 0)
+		return (int)interpose_result(-EBADF);
+	if (sock)
+		last = sock_close_begin(sock, wanted);
+	else if (descriptor_kind(entry) == DESCRIPTOR_SET)
+		close_known(wanted, entry);
+	fd = SYS3(SYS_dup3, old, wanted, flags);
+	if (last)
+		sock_closed(sock);
+	copied(old, (int)fd);
+	return (int)interpose_result(fd);
+}
+
+static int nothing_of_ours(int old, int wanted)
+{
+	return !(descriptor_entry(old) | descriptor_entry(wanted)) || thread.vforked;
+}
+
+EXPORT int dup2(int old, int wanted)
+{
+	if (likely(nothing_of_ours(old, wanted)) || old == wanted)
+		return REAL(dup2)(old, wanted);
+	return dup_onto(old, wanted, 0);
+}
+
+EXPORT int __dup2(int old, int wanted)
+{
+	return dup2(old, wanted);
+}
+
+EXPORT int dup3(int old, int wanted, int flags)
+{
+	if (likely(nothing_of_ours(old, wanted)) || old == wanted || flags & ~O_CLOEXEC)
+		return REAL(dup3)(old, wanted, flags);
+	return dup_onto(old, wanted, flags);
+}
+
+/* -- flags ------------------------------------------------------------------------------------------------------------------- */
+
+static int fcntl_known(int fd, int command, void *argument)
+{
+	int result = REAL(fcntl)(fd, command, argument);
+	struct sock *sock = sock_of(fd);
+
+	if (result < 0 || thread.vforked)
+		return result;
+	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
+		copied(fd, result);
+	if (sock && command == F_SETFL) {
+		sock_set_nonblocking(sock, ((long)argument & O_NONBLOCK) != 0);
+		if ((long)argument & O_ASYNC)
+			sock_never(sock, fd, reason_option);
+	}
+	return result;
+}
+
+static int fcntl_any(int fd, int command, void *argument)
+{
+	uint32_t entry = descriptor_entry(fd);
+
+	if (likely(!entry))
+		return REAL(fcntl)(fd, command, argument);
+	if (descriptor_kind(entry) == DESCRIPTOR_OWN && !thread.vforked)
+		return (int)interpose_result(-EBADF);
+	return fcntl_known(fd, command, argument);
+}
+
+EXPORT int fcntl(int fd, int command, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return fcntl_any(fd, command, argument);
+}
+
+EXPORT int fcntl64(int fd, int command, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return fcntl_any(fd, command, argument);
+}
+
+EXPORT int __fcntl(int fd, int command, ...)
+{
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, command);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return fcntl_any(fd, command, argument);
+}
+
+static int ioctl_known(struct sock *sock, int fd, unsigned long request, void *argument)
+{
+	int result = REAL(ioctl)(fd, request, argument);
+
+	if (result < 0)
+		return result;
+	if (request == FIONBIO)
+		sock_set_nonblocking(sock, *(int *)argument != 0);
+	if (request == FIOASYNC && *(int *)argument)
+		sock_never(sock, fd, reason_option);
+	if (request == FIONREAD && sock_is_engine(sock))
+		*(int *)argument += (int)local_ring_unread(&sock->end);
+	return result;
+}
+
+EXPORT int ioctl(int fd, unsigned long request, ...)
+{
+	struct sock *sock = sock_of(fd);
+	va_list arguments;
+	void *argument;
+
+	va_start(arguments, request);
+	argument = va_arg(arguments, void *);
+	va_end(arguments);
+	return likely(!sock) ? REAL(ioctl)(fd, request, argument) : ioctl_known(sock, fd, request, argument);
+}

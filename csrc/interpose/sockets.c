@@ -1,0 +1,117 @@
+/* Calls that make and shape sockets (socket(2), connect(2), accept(2), listen(2), shutdown(2), getsockopt(2)). */
+#define _GNU_SOURCE
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include "interpose/interpose.h"
+#include "sock/option.h"
+
+static int is_tcp(int domain, int type, int protocol)
+{
+	return (domain == AF_INET || domain == AF_INET6) && (type & ~(SOCK_CLOEXEC | SOCK_NONBLOCK)) == SOCK_STREAM &&
+	       (protocol == 0 || protocol == IPPROTO_TCP);
+}
+
+EXPORT int socket(int domain, int type, int protocol)
+{
+	int fd = REAL(socket)(domain, type, protocol);
+	struct sock *sock;
+
+	if (fd < 0 || !is_tcp(domain, type, protocol) || thread.vforked)
+		return fd;
+	interpose_start();
+	sock = sock_new(fd, 0);
+	if (sock)
+		sock_set_nonblocking(sock, type & SOCK_NONBLOCK);
+	return fd;
+}
+
+EXPORT int connect(int fd, const struct sockaddr *address, socklen_t bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (sock)
+		fetch_or(&sock->shared->flags, SOCK_ACTIVE);
+	return REAL(connect)(fd, address, bytes);
+}
+
+EXPORT int listen(int fd, int backlog)
+{
+	int result = REAL(listen)(fd, backlog);
+	struct sock *sock = sock_of(fd);
+	uint32_t open = SHM_SOCKET_OPEN;
+
+	if (sock && !result) {
+		compare_swap(&sock->shared->state, &open, SHM_SOCKET_LISTEN);
+		store_release(&sock->shared->reason, reason_none);
+	}
+	return result;
+}
+
+static int accepted(int listener, int fd, int flags)
+{
+	struct sock *from = sock_of(listener);
+	int saved_errno = errno;
+	struct sock *sock;
+
+	if (fd < 0 || thread.vforked || (!from && !sock_fd_is_tcp(fd))) {
+		errno = saved_errno;
+		return fd;
+	}
+	interpose_start();
+	sock = sock_new(fd, SOCK_PASSIVE);
+	if (sock) {
+		sock_set_nonblocking(sock, flags & SOCK_NONBLOCK);
+		if (from && load_relaxed(&from->shared->state) == SHM_SOCKET_NEVER &&
+		    load_relaxed(&from->shared->reason) == reason_option)
+			sock_never(sock, fd, reason_option);
+	}
+	errno = saved_errno;
+	return fd;
+}
+
+EXPORT int accept(int fd, struct sockaddr *address, socklen_t *bytes)
+{
+	return accepted(fd, REAL(accept)(fd, address, bytes), 0);
+}
+
+EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
+{
+	return accepted(fd, REAL(accept4)(fd, address, bytes, flags), flags);
+}
+
+EXPORT int shutdown(int fd, int how)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (sock && sock_is_engine(sock) && how >= SHUT_RD && how <= SHUT_RDWR)
+		if (sock_enter(sock, fd))
+			local_shutdown(&sock->end, how);
+	return REAL(shutdown)(fd, how);
+}
+
+EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t bytes)
+{
+	int result = REAL(setsockopt)(fd, level, name, value, bytes);
+	struct sock *sock = sock_of(fd);
+
+	if (unlikely(sock && !result))
+		option_was_set(sock, fd, level, name);
+	return result;
+}
+
+EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *bytes)
+{
+	struct sock *sock = sock_of(fd);
+	int result;
+
+	if (likely(!sock) || !sock_is_engine(sock))
+		return REAL(getsockopt)(fd, level, name, value, bytes);
+	if (option_get(sock, level, name, value, bytes))
+		return 0;
+	result = REAL(getsockopt)(fd, level, name, value, bytes);
+	if (!result && level == IPPROTO_TCP && name == TCP_INFO)
+		option_info_add(sock, value, *bytes);
+	return result;
+}

@@ -1,0 +1,38 @@
+/* Starts and ends the library in a process. */
+#include "base/clock.h"
+#include "base/crash.h"
+#include "base/log.h"
+#include "base/options.h"
+#include "interpose/interpose.h"
+#include "wait/epoll.h"
+
+void interpose_start(void)
+{
+	static uint32_t state; /* 0, 1 starting, 2 started */
+	uint32_t expected = 0;
+	int error;
+
+	if (likely(load_acquire(&state) == 2))
+		return;
+	if (!compare_swap(&state, &expected, 1))
+		return;
+	clock_start();
+	options_start();
+	crash_start();
+	epoll_start();
+	error = options.enabled ? arena_start() : 0;
+	if (error)
+		log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);
+	store_release(&state, 2);
+}
+
+__attribute__((constructor)) static void start(void)
+{
+	interpose_start();
+}
+
+__attribute__((destructor)) static void end(void)
+{
+	if (!thread.vforked)
+		sock_all_exit();
+}

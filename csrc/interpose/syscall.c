@@ -1,0 +1,135 @@
+/* syscall(2): numbers of calls that are interposed go to the interposed functions. */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "interpose/interpose.h"
+
+#define NOT_OURS (-100000)
+
+static long data_call(long number, const long *a)
+{
+	switch (number) {
+	case SYS_read:
+		return read((int)a[0], (void *)a[1], (size_t)a[2]);
+	case SYS_write:
+		return write((int)a[0], (void *)a[1], (size_t)a[2]);
+	case SYS_readv:
+		return readv((int)a[0], (void *)a[1], (int)a[2]);
+	case SYS_writev:
+		return writev((int)a[0], (void *)a[1], (int)a[2]);
+	case SYS_sendto:
+		return sendto((int)a[0], (void *)a[1], (size_t)a[2], (int)a[3], (void *)a[4], (socklen_t)a[5]);
+	case SYS_recvfrom:
+		return recvfrom((int)a[0], (void *)a[1], (size_t)a[2], (int)a[3], (void *)a[4], (void *)a[5]);
+	case SYS_sendmsg:
+		return sendmsg((int)a[0], (void *)a[1], (int)a[2]);
+	case SYS_recvmsg:
+		return recvmsg((int)a[0], (void *)a[1], (int)a[2]);
+	case SYS_sendmmsg:
+		return sendmmsg((int)a[0], (void *)a[1], (unsigned)a[2], (int)a[3]);
+	case SYS_recvmmsg:
+		return recvmmsg((int)a[0], (void *)a[1], (unsigned)a[2], (int)a[3], (void *)a[4]);
+	case SYS_sendfile:
+		return sendfile((int)a[0], (int)a[1], (void *)a[2], (size_t)a[3]);
+	case SYS_splice:
+		return splice((int)a[0], (void *)a[1], (int)a[2], (void *)a[3], (size_t)a[4], (unsigned)a[5]);
+	default:
+		return NOT_OURS;
+	}
+}
+
+static long descriptor_call(long number, const long *a)
+{
+	switch (number) {
+	case SYS_socket:
+		return socket((int)a[0], (int)a[1], (int)a[2]);
+	case SYS_connect:
+		return connect((int)a[0], (void *)a[1], (socklen_t)a[2]);
+	case SYS_listen:
+		return listen((int)a[0], (int)a[1]);
+	case SYS_accept:
+		return accept((int)a[0], (void *)a[1], (void *)a[2]);
+	case SYS_accept4:
+		return accept4((int)a[0], (void *)a[1], (void *)a[2], (int)a[3]);
+	case SYS_shutdown:
+		return shutdown((int)a[0], (int)a[1]);
+	case SYS_getsockopt:
+		return getsockopt((int)a[0], (int)a[1], (int)a[2], (void *)a[3], (void *)a[4]);
+	case SYS_setsockopt:
+		return setsockopt((int)a[0], (int)a[1], (int)a[2], (void *)a[3], (socklen_t)a[4]);
+	case SYS_close:
+		return close((int)a[0]);
+	case SYS_close_range:
+		return close_range((unsigned)a[0], (unsigned)a[1], (int)a[2]);
+	case SYS_dup:
+		return dup((int)a[0]);
+	case SYS_dup2:
+		return dup2((int)a[0], (int)a[1]);
+	case SYS_dup3:
+		return dup3((int)a[0], (int)a[1], (int)a[2]);
+	case SYS_fcntl:
+		return fcntl((int)a[0], (int)a[1], (void *)a[2]);
+	case SYS_ioctl:
+		return ioctl((int)a[0], (unsigned long)a[1], (void *)a[2]);
+	default:
+		return NOT_OURS;
+	}
+}
+
+static long other_call(long number, const long *a)
+{
+	switch (number) {
+	case SYS_poll:
+		return poll((void *)a[0], (nfds_t)a[1], (int)a[2]);
+	case SYS_ppoll:
+		return ppoll((void *)a[0], (nfds_t)a[1], (void *)a[2], (void *)a[3]);
+	case SYS_select:
+		return select((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4]);
+	case SYS_epoll_create:
+		return epoll_create((int)a[0]);
+	case SYS_epoll_create1:
+		return epoll_create1((int)a[0]);
+	case SYS_epoll_ctl:
+		return epoll_ctl((int)a[0], (int)a[1], (int)a[2], (void *)a[3]);
+	case SYS_epoll_wait:
+		return epoll_wait((int)a[0], (void *)a[1], (int)a[2], (int)a[3]);
+	case SYS_epoll_pwait:
+		return epoll_pwait((int)a[0], (void *)a[1], (int)a[2], (int)a[3], (void *)a[4]);
+	case SYS_epoll_pwait2:
+		return epoll_pwait2((int)a[0], (void *)a[1], (int)a[2], (void *)a[3], (void *)a[4]);
+	case SYS_fork:
+		return fork();
+	case SYS_execve:
+		return execve((void *)a[0], (void *)a[1], (void *)a[2]);
+	case SYS_io_uring_setup: /* its reads and writes would pass by the rings */
+		return interpose_result(-ENOSYS);
+	default:
+		return NOT_OURS;
+	}
+}
+
+EXPORT long syscall(long number, ...)
+{
+	long a[6], result;
+	va_list arguments;
+
+	va_start(arguments, number);
+	for (int i = 0; i < 6; i++)
+		a[i] = va_arg(arguments, long);
+	va_end(arguments);
+	result = data_call(number, a);
+	if (result == NOT_OURS)
+		result = descriptor_call(number, a);
+	if (result == NOT_OURS)
+		result = other_call(number, a);
+	return result != NOT_OURS ? result : REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}

@@ -1,0 +1,192 @@
+/* Calls that wait for several descriptors (poll(2), select(2), epoll(7)). */
+#define _GNU_SOURCE
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+
+#include "base/clock.h"
+#include "base/copy.h"
+#include "base/sys.h"
+#include "interpose/interpose.h"
+#include "wait/epoll.h"
+#include "wait/poll.h"
+#include "wait/sleep.h"
+
+#define POLL_COUNT_MAX 1048576
+
+int __poll(struct pollfd *fds, nfds_t count, int timeout_ms);
+int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t bytes);
+int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t bytes);
+int __select(int count, fd_set *reads, fd_set *writes, fd_set *errors, struct timeval *timeout);
+void __chk_fail(void) __attribute__((noreturn));
+
+/* -- poll ------------------------------------------------------------------------------------------------------------------- */
+
+/* libc declares the array as written only; we look at it first. */
+static const struct pollfd *readable(struct pollfd *fds)
+{
+	__asm__("" : "+r"(fds));
+	return fds;
+}
+
+/* Whether we poll: one of ours is among them, and the array can be read. */
+static int poll_is_ours(const struct pollfd *fds, nfds_t count)
+{
+	struct pollfd first;
+
+	if (!count || count > POLL_COUNT_MAX || !fds)
+		return 0;
+	if (count == 1) {
+		uint32_t entry = copy_guarded(&first, fds, sizeof(first)) ? 0 : descriptor_entry(first.fd);
+
+		return descriptor_kind(entry) == DESCRIPTOR_SOCKET || descriptor_kind(entry) == DESCRIPTOR_SET;
+	}
+	return poll_concerns_us(fds, count);
+}
+
+EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	if (likely(!poll_is_ours(readable(fds), count)))
+		return REAL(poll)(fds, count, timeout_ms);
+	return (int)interpose_result(poll_wait(fds, count, sleep_deadline_ms(timeout_ms), NULL));
+}
+
+EXPORT int __poll(struct pollfd *fds, nfds_t count, int timeout_ms)
+{
+	return poll(fds, count, timeout_ms);
+}
+
+EXPORT int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t bytes)
+{
+	if (bytes / sizeof(*fds) < count)
+		__chk_fail();
+	return poll(fds, count, timeout_ms);
+}
+
+static int time_is_good(const struct timespec *time)
+{
+	return !time || (time->tv_sec >= 0 && time->tv_nsec >= 0 && time->tv_nsec < 1000000000);
+}
+
+EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
+{
+	if (likely(!poll_is_ours(readable(fds), count)) || !time_is_good(timeout))
+		return REAL(ppoll)(fds, count, timeout, mask);
+	return (int)interpose_result(poll_wait(fds, count, sleep_deadline(timeout), mask));
+}
+
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
+		       size_t bytes)
+{
+	if (bytes / sizeof(*fds) < count)
+		__chk_fail();
+	return ppoll(fds, count, timeout, mask);
+}
+
+/* -- select -------------------------------------------------------------------------------------------------------------------- */
+
+/* Linux gives the time that is left back. */
+static void time_left(struct timeval *timeout, uint64_t deadline_ns)
+{
+	uint64_t now = clock_now_ns();
+	uint64_t left = deadline_ns > now ? deadline_ns - now : 0;
+
+	timeout->tv_sec = (time_t)(left / 1000000000u);
+	timeout->tv_usec = (suseconds_t)(left % 1000000000u / 1000u);
+}
+
+EXPORT int select(int count, fd_set *reads, fd_set *writes, fd_set *errors, struct timeval *timeout)
+{
+	struct timespec time;
+	uint64_t deadline_ns;
+	long result;
+
+	if (likely(count <= 0 || !poll_select_concerns_us(count, reads, writes, errors)))
+		return REAL(select)(count, reads, writes, errors, timeout);
+	if (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))
+		return (int)interpose_result(-EINVAL);
+	if (timeout) {
+		time.tv_sec = timeout->tv_sec + timeout->tv_usec / 1000000;
+		time.tv_nsec = timeout->tv_usec % 1000000 * 1000;
+	}
+	deadline_ns = sleep_deadline(timeout ? &time : NULL);
+	result = poll_select(count, reads, writes, errors, deadline_ns, NULL);
+	if (timeout)
+		time_left(timeout, deadline_ns);
+	return (int)interpose_result(result);
+}
+
+EXPORT int __select(int count, fd_set *reads, fd_set *writes, fd_set *errors, struct timeval *timeout)
+{
+	return select(count, reads, writes, errors, timeout);
+}
+
+EXPORT int pselect(int count, fd_set *reads, fd_set *writes, fd_set *errors, const struct timespec *timeout,
+		   const sigset_t *mask)
+{
+	if (likely(count <= 0 || !time_is_good(timeout) || !poll_select_concerns_us(count, reads, writes, errors)))
+		return REAL(pselect)(count, reads, writes, errors, timeout, mask);
+	return (int)interpose_result(poll_select(count, reads, writes, errors, sleep_deadline(timeout), mask));
+}
+
+/* -- epoll ------------------------------------------------------------------------------------------------------------------------ */
+
+static int set_made(int fd)
+{
+	if (fd < 0 || thread.vforked)
+		return fd;
+	interpose_start();
+	epoll_set_new(fd);
+	return fd;
+}
+
+EXPORT int epoll_create(int size)
+{
+	return set_made(REAL(epoll_create)(size));
+}
+
+EXPORT int epoll_create1(int flags)
+{
+	return set_made(REAL(epoll_create1)(flags));
+}
+
+EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
+{
+	uint32_t entry = descriptor_entry(fd);
+	int result;
+
+	if (descriptor_kind(entry) == DESCRIPTOR_OWN)
+		return (int)interpose_result(-EBADF);
+	result = REAL(epoll_ctl)(set, operation, fd, event);
+	if (unlikely(entry && !result))
+		epoll_control(set, operation, fd, event);
+	return result;
+}
+
+static int set_is_ours(int set, const struct epoll_event *events, int count)
+{
+	return descriptor_kind(descriptor_entry(set)) == DESCRIPTOR_SET && count > 0 && events;
+}
+
+EXPORT int epoll_wait(int set, struct epoll_event *events, int count, int timeout_ms)
+{
+	if (!set_is_ours(set, events, count))
+		return REAL(epoll_wait)(set, events, count, timeout_ms);
+	return (int)interpose_result(epoll_wait_events(set, events, count, sleep_deadline_ms(timeout_ms), NULL));
+}
+
+EXPORT int epoll_pwait(int set, struct epoll_event *events, int count, int timeout_ms, const sigset_t *mask)
+{
+	if (!set_is_ours(set, events, count))
+		return REAL(epoll_pwait)(set, events, count, timeout_ms, mask);
+	return (int)interpose_result(epoll_wait_events(set, events, count, sleep_deadline_ms(timeout_ms), mask));
+}
+
+EXPORT int epoll_pwait2(int set, struct epoll_event *events, int count, const struct timespec *timeout,
+			const sigset_t *mask)
+{
+	if (!set_is_ours(set, events, count) || !time_is_good(timeout))
+		return REAL(epoll_pwait2)(set, events, count, timeout, mask);
+	return (int)interpose_result(epoll_wait_events(set, events, count, sleep_deadline(timeout), mask));
+}

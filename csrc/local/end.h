@@ -1,0 +1,112 @@
+/* One end of a local connection in this process, and the operations of the local transport on it.
+ *
+ * All operations are non-blocking and may be called by any thread; they take the reader's or the writer's lock of the
+ * socket (shm_socket.reader_lock, writer_lock; order: reader before writer) and run inside critical sections. Waiting is
+ * done above, in wait/. The protocol is docs/local-transport.md; numbers in comments are its sections. */
+#ifndef BYWAY_LOCAL_END_H
+#define BYWAY_LOCAL_END_H
+
+#include "local/cursor.h"
+#include "local/pair.h"
+#include "shm/layout.h"
+
+struct local_end {
+	struct shm_socket *socket; /* our slot in the arena: locks, pending error, statistics */
+	struct pair *pair;
+	struct shm_channel *shared;
+	struct shm_direction *tx; /* we send */
+	struct shm_direction *rx; /* we receive */
+	uint8_t *tx_ring;
+	uint8_t *rx_ring;
+	uint64_t ring_bytes;
+	uint32_t channel;
+	/* under the writer's lock */
+	uint64_t head_seen;        /* of tx: what the receiver had taken when we last looked */
+	uint64_t back_off_until;   /* ticks: no move to the ring before */
+	uint64_t back_off_us;
+	/* any thread, a hint */
+	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
+};
+
+/* enum sock_flag: shm_socket.flags, changed by atomics */
+enum {
+	SOCK_NONBLOCK_KNOWN = 1,  /* SOCK_NONBLOCKING is true to the kernel's O_NONBLOCK */
+	SOCK_NONBLOCKING = 2,
+	SOCK_ACTIVE = 4,          /* made by connect */
+	SOCK_PASSIVE = 8,         /* made by accept */
+	SOCK_RX_KERNEL = 16,      /* the direction we receive stays with the kernel for good */
+	SOCK_TX_KERNEL = 32,      /* the direction we send stays with the kernel for good */
+	SOCK_FIN_SEEN = 64,
+	SOCK_GONE = 128,          /* the peer's death has been dealt with */
+	SOCK_LOWAT = 256,         /* SO_RCVLOWAT was set */
+	SOCK_TIMEOUTS = 512       /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+};
+
+/* -- section 3 ------------------------------------------------------------------------------------------------------ */
+
+/* Sends what can be sent without waiting. Bytes (possibly fewer than asked), or a negative errno: -EAGAIN, -EPIPE (the
+ * caller raises SIGPIPE), -ECONNRESET, -EFAULT, … `flags`: MSG_* of the call. */
+long local_send(struct local_end *end, int fd, struct cursor *from, int flags);
+
+/* -- section 4 ------------------------------------------------------------------------------------------------------ */
+
+/* Receives what is there. Bytes, 0 at the end of the stream, or a negative errno. `flags`: MSG_PEEK and MSG_TRUNC count. */
+long local_recv(struct local_end *end, int fd, struct cursor *to, int flags);
+
+/* Whether the ring has bytes that local_recv would give now, or an error is pending. Cheap; no lock; no system call. */
+int local_readable(const struct local_end *end);
+/* Bytes published in the ring and not taken. */
+uint64_t local_ring_unread(const struct local_end *end);
+/* The same of our own direction: published by us and not taken by the peer. */
+uint64_t local_ring_unsent(const struct local_end *end);
+/* 1 when what we send goes by the ring now. */
+int local_sends_by_ring(const struct local_end *end);
+
+/* What a waiting receiver watches: changes whenever there may be something new for local_recv. */
+static inline uint64_t local_rx_mark(const struct local_end *end)
+{
+	return load_acquire(&end->rx->tail) ^ (load_acquire(&end->rx->change_count) << 52);
+}
+
+/* -- sleeping, section 5 --------------------------------------------------------------------------------------------- */
+
+/* Revokes the ring while it is empty, for a sleep in the kernel. 0: done; -EAGAIN: there is something to read. */
+int local_rx_revoke_empty(struct local_end *end);
+/* Allows the ring again, unless it is revoked for good. */
+void local_rx_allow(struct local_end *end);
+/* Duties towards the other end that it asks for by marks: take back unread bytes (section 7). Call after a wake-up. */
+void local_service(struct local_end *end, int fd);
+
+/* -- ends, section 7 -------------------------------------------------------------------------------------------------- */
+
+/* Before the kernel's shutdown(2) with `how`. */
+void local_shutdown(struct local_end *end, int how);
+/* Before the kernel's close(2) of this process's last descriptor. `sole`: no other living process holds the socket. */
+void local_close(struct local_end *end, int fd, int sole);
+/* Both directions to the kernel, for good: `rx` and `tx` say which. */
+void local_to_kernel(struct local_end *end, int rx, int tx);
+/* 1 when no byte of the direction we receive is in the ring any more. */
+int local_rx_is_kernel(struct local_end *end);
+/* Asks the sender to take back unread bytes and send them by the kernel, and wakes it. */
+void local_request_resend(struct local_end *end);
+
+/* -- used between the files of this folder --------------------------------------------------------------------------- */
+
+/* 0 when the kernel socket should be asked now: the peer's process is gone or has forked, 20 us after the last time. */
+int local_peer_is_well(struct local_end *end);
+/* 1 when this kernel socket was asked in the last 20 us; 0: ask it now. */
+int local_asked_lately(struct local_end *end);
+void local_wake_peer(struct local_end *end);
+/* Writer's lock held: our direction goes to the kernel at the tail. */
+void local_move_to_kernel(struct local_end *end);
+/* Writer's lock held: unread bytes of our direction are sent by the kernel instead. */
+void local_take_back(struct local_end *end, int fd);
+/* The kernel has shown end or error: a peer that died with our bytes unread has reset the connection. */
+void local_peer_gone(struct local_end *end, int fd);
+void local_protocol_error(struct local_end *end);
+void local_lock_writer(struct local_end *end);
+void local_unlock_writer(struct local_end *end);
+void local_lock_reader(struct local_end *end);
+void local_unlock_reader(struct local_end *end);
+
+#endif

@@ -1,0 +1,225 @@
+/* Sections 5 and 7: revoking, taking back, half-close, close, death, nonsense. Called by sock/ and by send.c and recv.c. */
+#include <errno.h>
+
+#include "base/crash.h"
+#include "base/lock.h"
+#include "base/log.h"
+#include "base/sys.h"
+#include "local/end.h"
+#include "local/offset.h"
+#include "shm/arena.h"
+
+/* -- revoke ----------------------------------------------------------------------------------------------------------- */
+
+static void revoke(struct local_end *end)
+{
+	if (!(fetch_or(&end->rx->tail, SHM_TAIL_REVOKED) & SHM_TAIL_REVOKED))
+		count(counter_revokes, 1);
+}
+
+int local_rx_revoke_empty(struct local_end *end)
+{
+	uint64_t tail = load_acquire(&end->rx->tail);
+
+	do {
+		if (tail & SHM_TAIL_REVOKED)
+			break;
+		if (local_ring_unread(end))
+			return -EAGAIN;
+	} while (!compare_swap(&end->rx->tail, &tail, tail | SHM_TAIL_REVOKED));
+	CRASH_POINT(sleep_revoked);
+	return local_readable(end) ? -EAGAIN : 0;
+}
+
+void local_rx_allow(struct local_end *end)
+{
+	if (!(load_relaxed(&end->rx->tail) & SHM_TAIL_REVOKED))
+		return;
+	if (load_relaxed(&end->socket->flags) & SOCK_RX_KERNEL)
+		return;
+	fetch_and(&end->rx->tail, ~SHM_TAIL_REVOKED);
+	/* Someone may have revoked for good between the look and the clearing. */
+	if (load_acquire(&end->socket->flags) & SOCK_RX_KERNEL)
+		revoke(end);
+}
+
+void local_to_kernel(struct local_end *end, int rx, int tx)
+{
+	if (rx) {
+		fetch_or(&end->socket->flags, SOCK_RX_KERNEL);
+		revoke(end);
+	}
+	if (tx) {
+		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
+		local_lock_writer(end);
+		local_move_to_kernel(end);
+		local_unlock_writer(end);
+	}
+}
+
+int local_rx_is_kernel(struct local_end *end)
+{
+	return load_acquire(&end->rx->tail) & SHM_TAIL_REVOKED && !local_ring_unread(end) &&
+	       !(load_acquire(&end->rx->head) & SHM_HEAD_TAKEN);
+}
+
+void local_request_resend(struct local_end *end)
+{
+	store_release(&end->rx->resend_wanted, 1);
+	cpu_fence();
+	local_wake_peer(end); /* the peer sleeps, if it does, as a receiver of what we send */
+}
+
+/* -- taking back -------------------------------------------------------------------------------------------------------- */
+
+/* What lay unread in our ring was sent by the kernel up to `sent`; the rest stays in the ring, behind it. */
+static void untake(struct local_end *end, int fd, uint64_t head, uint64_t sent)
+{
+	uint64_t offset = 0, left = ((load_relaxed(&end->tx->tail) - head) & SHM_OFFSET_MASK) - sent;
+	uint64_t moved = (head & ~(uint64_t)(SHM_OFFSET_MASK | SHM_HEAD_TAKEN)) | ((head + sent) & SHM_OFFSET_MASK);
+
+	if (left && offset_sent(fd, &offset))
+		return; /* the connection takes nothing any more: the bytes are as lost as they would be in the kernel */
+	store_release(&end->tx->head, moved);
+	if (!left)
+		return;
+	end->tx->change_offset[(end->tx->change_count + 1) % SHM_CHANGES_MAX] = offset;
+	store_release(&end->tx->change_count, end->tx->change_count + 1);
+	end->socket->moves_to_ring++;
+}
+
+static long send_from_ring(struct local_end *end, int fd, uint64_t offset, uint64_t bytes)
+{
+	uint64_t sent = 0;
+
+	while (sent < bytes) {
+		size_t at = (offset + sent) & (end->ring_bytes - 1);
+		size_t piece = end->ring_bytes - at < bytes - sent ? end->ring_bytes - at : bytes - sent;
+		long step = sys_sendto(fd, end->tx_ring + at, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (step <= 0)
+			return sent || step == -EAGAIN ? (long)sent : step;
+		sent += (uint64_t)step;
+	}
+	return (long)sent;
+}
+
+/* Only while the ring is the last carrier: nothing of ours may lie behind the unread bytes. */
+void local_take_back(struct local_end *end, int fd)
+{
+	uint64_t head = load_acquire(&end->tx->head);
+	uint64_t unread;
+	long sent;
+
+	store_release(&end->tx->resend_wanted, 0);
+	if (!(end->tx->change_count & 1) || !(load_acquire(&end->tx->tail) & SHM_TAIL_REVOKED))
+		return;
+	do {
+		unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
+		if (!unread || unread > end->ring_bytes || head & SHM_HEAD_TAKEN)
+			return;
+	} while (!compare_swap(&end->tx->head, &head, head | SHM_HEAD_TAKEN));
+	CRASH_POINT(take_back_taken);
+	end->tx->change_offset[(end->tx->change_count + 1) % SHM_CHANGES_MAX] = head & SHM_OFFSET_MASK;
+	store_release(&end->tx->change_count, end->tx->change_count + 1);
+	end->socket->moves_to_kernel++;
+	sent = send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
+	CRASH_POINT(take_back_sent);
+	count(counter_taken_back, sent > 0 ? (uint64_t)sent : 0);
+	untake(end, fd, head, sent > 0 ? (uint64_t)sent : 0);
+}
+
+void local_service(struct local_end *end, int fd)
+{
+	if (likely(!load_relaxed(&end->tx->resend_wanted) && !load_relaxed(&end->rx->half_closed)))
+		return;
+	if (!(load_relaxed(&end->tx->change_count) & 1))
+		return;
+	local_lock_writer(end);
+	local_take_back(end, fd);
+	local_unlock_writer(end);
+}
+
+/* -- the peer's death ---------------------------------------------------------------------------------------------------- */
+
+/* Makes the kernel's view the one of a reset, and keeps ECONNRESET for the program. */
+static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t unread)
+{
+	int error = 0;
+	unsigned bytes = sizeof(error);
+
+	fetch_or(&end->socket->flags, SOCK_FIN_SEEN);
+	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
+	sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+	store_release(&end->socket->pending_error, ECONNRESET);
+	count(counter_resets_emulated, 1);
+}
+
+void local_peer_gone(struct local_end *end, int fd)
+{
+	uint64_t head, unread;
+
+	if (fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE) & SOCK_GONE)
+		return;
+	if (load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->closed)) {
+		local_take_back(end, fd);
+		local_move_to_kernel(end);
+		return;
+	}
+	head = load_acquire(&end->tx->head);
+	unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
+	local_move_to_kernel(end);
+	if (unread && unread <= end->ring_bytes && !(head & SHM_HEAD_TAKEN))
+		emulate_reset(end, fd, head, unread);
+}
+
+/* -- ends in good order --------------------------------------------------------------------------------------------------- */
+
+void local_shutdown(struct local_end *end, int how)
+{
+	if (how == SHUT_WR || how == SHUT_RDWR) {
+		local_lock_writer(end);
+		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
+		store_release(&end->tx->half_closed, 1);
+		CRASH_POINT(shutdown_marked);
+		local_move_to_kernel(end);
+		CRASH_POINT(shutdown_moved);
+		local_unlock_writer(end);
+	}
+	fetch_or(&end->socket->flags, SOCK_RX_KERNEL);
+	revoke(end);
+}
+
+static void reset_at_close(int fd)
+{
+	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
+
+	sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+void local_close(struct local_end *end, int fd, int sole)
+{
+	uint64_t unread;
+
+	fetch_or(&end->socket->flags, SOCK_RX_KERNEL | SOCK_TX_KERNEL);
+	revoke(end);
+	unread = local_ring_unread(end);
+	CRASH_POINT(close_revoked);
+	local_lock_writer(end);
+	local_move_to_kernel(end);
+	if (sole)
+		store_release(&end->tx->closed, 1);
+	CRASH_POINT(close_marked);
+	local_unlock_writer(end);
+	if (unread && sole)
+		reset_at_close(fd);
+}
+
+void local_protocol_error(struct local_end *end)
+{
+	fetch_or(&end->socket->flags, SOCK_RX_KERNEL | SOCK_TX_KERNEL);
+	store_release(&end->socket->reason, reason_protocol);
+	store_release(&end->socket->pending_error, ECONNRESET);
+	count(counter_protocol_errors, 1);
+	log_line(LOG_WHY, "the other end of a connection wrote nonsense into its channel; the connection is reset");
+}

@@ -1,0 +1,21 @@
+/* Where a TCP stream stands, asked of the kernel and never only counted (tcp(7), TCP_INFO; ioctl SIOCINQ). */
+#ifndef BYWAY_LOCAL_OFFSET_H
+#define BYWAY_LOCAL_OFFSET_H
+
+#include <stdint.h>
+
+/* Bytes that this socket's user has put into the kernel so far. 0; -EPIPE when the connection does not take bytes any
+ * more; or a negative errno. */
+int offset_sent(int fd, uint64_t *offset);
+
+/* Bytes that this socket's user has taken out of the kernel so far. `fin_seen`: whether FIN is known to have come
+ * before a reset (it counts as one byte). 0 or a negative errno. */
+int offset_received(int fd, int fin_seen, uint64_t *offset);
+
+/* 1 when the kernel has had the peer's FIN. */
+int offset_fin_received(int fd);
+
+/* Bytes that wait in the kernel's receive queue, or a negative errno. */
+long offset_waiting(int fd);
+
+#endif

@@ -1,0 +1,98 @@
+/* Pairs: the memory that this process shares with one other process, its bells, and whether the other lives.
+ *
+ * A pair has regions. Region 0 begins with struct shm_pair; each region holds a number of channels and their rings, and
+ * is one sealed memfd. Only end 0 (which made the pair) adds regions. Pairs are found by their random id and our end;
+ * a process that is connected to itself has two entries for the same memory. Any thread. */
+#ifndef BYWAY_LOCAL_PAIR_H
+#define BYWAY_LOCAL_PAIR_H
+
+#include <stddef.h>
+
+#include "base/cpu.h"
+#include "shm/layout.h"
+
+#define PAIRS_MAX 1024
+#define PAIR_REGION0_CHANNELS 8
+#define PAIR_REGION_CHANNELS_MAX 128
+#define PAIR_ASK_US 20
+
+struct pair_region {
+	uint8_t *map; /* NULL: not mapped here */
+	int fd;
+};
+
+struct pair {
+	uint32_t state; /* 0 free, 1 being made, 2 ready */
+	uint32_t end;   /* ours */
+	struct shm_pair *shared;
+	uint64_t ring_bytes;
+	uint64_t id[2];
+	int peer_process; /* process id as seen here */
+	int peer_fd;      /* its pidfd */
+	uint32_t dead;    /* the peer's process is gone */
+	uint32_t confirmed; /* the peer's bells are here */
+	uint32_t inherited; /* by fork: this process has no bells of its own */
+	uint32_t references;
+	uint64_t asked_ticks; /* when the peer was last known to live */
+	uint32_t bells_count;
+	uint32_t peer_bells_count;
+	int bells[SHM_BELLS_MAX];      /* ours: we sleep on them */
+	int peer_bells[SHM_BELLS_MAX]; /* the peer's: we ring them */
+	uint32_t bell_owner[SHM_BELLS_MAX]; /* thread id, or PAIR_BELL_SET | set index; 0: free */
+	uint32_t regions_count;
+	struct pair_region regions[SHM_REGIONS_MAX];
+	uint32_t sockets[SHM_CHANNELS_MAX]; /* socket slot + 1 of each channel that this process attached */
+};
+
+#define PAIR_BELL_SET 0x80000000u
+
+extern struct pair pairs[PAIRS_MAX];
+
+uint32_t pair_index(const struct pair *pair);
+
+/* A new pair with the process `peer`, as end 0, or NULL with *error set to a negative errno. */
+struct pair *pair_make(int peer, int *error);
+/* Joins as end 1 with region 0 in `region_fd` (taken over). Validates all that the other end wrote. */
+struct pair *pair_join(int peer, int region_fd, const uint64_t id[2], int *error);
+struct pair *pair_find(int peer, uint32_t end, const uint64_t id[2]);
+struct pair *pair_find_by_process(int peer);
+/* Takes the peer's bells over (at most SHM_BELLS_MAX). Once. */
+void pair_confirm(struct pair *pair, const int *bells, uint32_t count);
+void pair_reference(struct pair *pair);
+/* The last reference to a pair whose peer is gone unmaps it. */
+void pair_release(struct pair *pair);
+/* In a forked child. */
+void pair_all_inherited(void);
+/* Before fork: peers must ask each socket from now on. */
+void pair_all_forked(void);
+
+/* Channels. A channel number is global in its pair. NULL: no such channel, or not mapped. */
+struct shm_channel *pair_channel(struct pair *pair, uint32_t channel, uint8_t **rings);
+uint32_t pair_region_of(uint32_t channel);
+/* Allocates a channel for two cookies, adding a region where needed. SHM_CHANNELS_MAX: none. */
+uint32_t pair_channel_new(struct pair *pair, const uint64_t cookies[2]);
+void pair_channel_leave(struct pair *pair, uint32_t channel);
+/* Maps region `region` from `fd` (taken over). 0 or a negative errno. */
+int pair_region_join(struct pair *pair, uint32_t region, int fd);
+
+/* Whether the peer's process lived in the last PAIR_ASK_US microseconds: asks the kernel when that is longer ago. */
+int pair_peer_lives(struct pair *pair);
+
+/* The bell `k` of our own end that `owner` may sleep on, or -1. pair_bell_return gives it back. */
+int pair_bell_lease(struct pair *pair, uint32_t owner);
+void pair_bell_return(struct pair *pair, int bell);
+/* Rings those of the peer's bells that are in `mask`. */
+void pair_ring(struct pair *pair, uint32_t mask);
+/* Wakes our own sleepers on bell `bell`. */
+void pair_ring_own(struct pair *pair, int bell);
+
+static inline struct shm_pair_end *pair_own(struct pair *pair)
+{
+	return &pair->shared->ends[pair->end];
+}
+static inline struct shm_pair_end *pair_peer(struct pair *pair)
+{
+	return &pair->shared->ends[1 - pair->end];
+}
+
+#endif

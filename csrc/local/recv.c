@@ -1,0 +1,428 @@
+/* Section 4: taking bytes from the carrier whose turn it is, over changes of carrier, and believing the end.
+ * Called by sock/io.c. Lock: the reader's, held over every function here but the entry points. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/copy.h"
+#include "base/crash.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "local/end.h"
+#include "local/offset.h"
+#include "shm/arena.h"
+
+/* What a step may say besides bytes, end (0) and a negative errno. */
+#define LOOK_AGAIN (-10000)
+
+void local_lock_reader(struct local_end *end)
+{
+	uint64_t head;
+
+	if (likely(!lock_acquire(&end->socket->reader_lock)))
+		return;
+	count(counter_lock_takeovers, 1);
+	head = load_acquire(&end->rx->head);
+	while (!compare_swap(&end->rx->head, &head,
+			     (head & (SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) |
+				     lock_generation(end->socket->reader_lock) << SHM_GENERATION_SHIFT))
+		;
+}
+
+void local_unlock_reader(struct local_end *end)
+{
+	lock_release(&end->socket->reader_lock);
+}
+
+uint64_t local_ring_unread(const struct local_end *end)
+{
+	uint64_t head = load_acquire(&end->rx->head);
+
+	return head & SHM_HEAD_TAKEN ? 0 : (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
+}
+
+int local_readable(const struct local_end *end)
+{
+	return local_ring_unread(end) || load_relaxed(&end->socket->pending_error);
+}
+
+/* -- the ring --------------------------------------------------------------------------------------------------------- */
+
+static int copy_out(struct local_end *end, uint64_t offset, uint8_t *to, size_t bytes)
+{
+	size_t at = offset & (end->ring_bytes - 1);
+	size_t first = end->ring_bytes - at < bytes ? end->ring_bytes - at : bytes;
+
+	if (copy_guarded(to, end->rx_ring + at, first))
+		return -1;
+	return first < bytes ? copy_guarded(to + first, end->rx_ring, bytes - first) : 0;
+}
+
+/* Copies [offset, offset + available) into the cursor. Bytes, or -EFAULT when there were none. */
+static long drain(struct local_end *end, uint64_t offset, uint64_t available, struct cursor *to)
+{
+	uint64_t done = 0;
+
+	while (done < available) {
+		size_t bytes;
+		uint8_t *piece = cursor_piece(to, &bytes);
+
+		if (!bytes)
+			break;
+		if (bytes > available - done)
+			bytes = available - done;
+		if (!to->discard && unlikely(copy_out(end, (offset + done) & SHM_OFFSET_MASK, piece, bytes)))
+			return done ? (long)done : -EFAULT;
+		cursor_advance(to, bytes);
+		done += bytes;
+	}
+	return (long)done;
+}
+
+/* Takes bytes up to ring offset `limit`; the compare-and-swap fails if the sender took them back or our lock was taken. */
+static long ring_take(struct local_end *end, uint64_t head, uint64_t limit, struct cursor *to)
+{
+	uint64_t offset = head & SHM_OFFSET_MASK;
+	struct cursor before = *to;
+	long taken = drain(end, offset, (limit - offset) & SHM_OFFSET_MASK, to);
+	uint64_t moved = (offset + (uint64_t)taken) & SHM_OFFSET_MASK;
+
+	if (taken <= 0)
+		return taken;
+	CRASH_POINT(recv_copied);
+	if (unlikely(!compare_swap(&end->rx->head, &head, (head & ~(uint64_t)SHM_OFFSET_MASK) | moved))) {
+		*to = before;
+		return LOOK_AGAIN;
+	}
+	end->socket->last_ring_received_bytes = moved;
+	CRASH_POINT(recv_taken);
+	return taken;
+}
+
+static void pass_change(struct local_end *end, uint64_t taken)
+{
+	store_release(&end->rx->changes_taken, taken + 1);
+	end->socket->changes_taken = taken + 1;
+	CRASH_POINT(recv_change_taken);
+}
+
+/* -- the end ---------------------------------------------------------------------------------------------------------- */
+
+/* What the kernel says when nothing is there: LOOK_AGAIN (bytes), -EAGAIN, 0 (end), or an error, which it has forgotten. */
+static long kernel_peek(int fd)
+{
+	char byte;
+	long peeked = sys_recvfrom(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return peeked > 0 ? LOOK_AGAIN : peeked;
+}
+
+/* A sender that died while it took bytes back: the rest of them is still in the ring. */
+static int recover_taken_back(struct local_end *end, int fd)
+{
+	uint64_t head = load_acquire(&end->rx->head);
+	uint64_t changes = load_acquire(&end->rx->change_count);
+	uint64_t received = 0, resent = 0;
+
+	if (!(head & SHM_HEAD_TAKEN))
+		return 0;
+	if (!(changes & 1) && !offset_received(fd, 1, &received))
+		resent = received - end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
+	if (resent > ((load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK))
+		resent = (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
+	return compare_swap(&end->rx->head, &head,
+			    (head & ~(uint64_t)(SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) |
+				    ((head + resent) & SHM_OFFSET_MASK));
+}
+
+/* The kernel said end (0) or an error. It is believed only if nothing was published or changed before it. */
+static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
+{
+	if (said == LOOK_AGAIN || said == -EAGAIN)
+		return said;
+	if (local_rx_mark(end) != mark || recover_taken_back(end, fd) || local_ring_unread(end)) {
+		if (said < 0)
+			store_release(&end->socket->pending_error, (uint32_t)-said);
+		return LOOK_AGAIN;
+	}
+	if (said == 0 && !load_acquire(&end->rx->half_closed) && !load_acquire(&end->rx->closed)) {
+		local_lock_writer(end);
+		local_peer_gone(end, fd);
+		local_unlock_writer(end);
+	} else if (load_acquire(&end->rx->half_closed)) {
+		local_lock_writer(end);
+		local_take_back(end, fd);
+		local_unlock_writer(end);
+	}
+	if (load_relaxed(&end->socket->pending_error))
+		return -(long)exchange(&end->socket->pending_error, 0);
+	return said;
+}
+
+/* -- steps ------------------------------------------------------------------------------------------------------------ */
+
+/* The ring's turn, and it is empty: nothing, unless the peer is gone. */
+static long ring_empty(struct local_end *end, int fd)
+{
+	uint64_t mark;
+
+	if (local_asked_lately(end))
+		return -EAGAIN;
+	mark = local_rx_mark(end);
+	if (local_ring_unread(end))
+		return LOOK_AGAIN;
+	return believe_end(end, fd, kernel_peek(fd), mark);
+}
+
+static long ring_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+{
+	uint64_t head = load_relaxed(&end->rx->head);
+	uint64_t offset = head & SHM_OFFSET_MASK;
+	uint64_t limit = taken < changes ? end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] & SHM_OFFSET_MASK
+					 : load_acquire(&end->rx->tail) & SHM_OFFSET_MASK;
+	uint64_t available = (limit - offset) & SHM_OFFSET_MASK;
+
+	if (taken < changes && (available == 0 || available > SHM_OFFSET_MASK / 2)) {
+		pass_change(end, taken);
+		return LOOK_AGAIN;
+	}
+	if (unlikely(head & SHM_HEAD_TAKEN))
+		return ring_empty(end, fd);
+	if (available == 0)
+		return ring_empty(end, fd);
+	if (unlikely(available > end->ring_bytes)) {
+		local_protocol_error(end);
+		return -ECONNRESET;
+	}
+	return ring_take(end, head, limit, to);
+}
+
+static long kernel_receive(int fd, uint64_t most, struct cursor *to)
+{
+	size_t bytes;
+	uint8_t *piece = cursor_piece(to, &bytes);
+	long received;
+
+	if (bytes > most)
+		bytes = most;
+	received = sys_recvfrom(fd, piece, bytes, MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+	if (received > 0)
+		cursor_advance(to, (size_t)received);
+	CRASH_POINT(recv_kernel_received);
+	return received;
+}
+
+static int fin_seen(struct local_end *end)
+{
+	return (load_relaxed(&end->socket->flags) & SOCK_FIN_SEEN) != 0;
+}
+
+/* The kernel's turn, up to a change that is known. */
+static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, struct cursor *to)
+{
+	uint64_t limit = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX];
+	uint64_t position;
+	int error = offset_received(fd, fin_seen(end), &position);
+	long received;
+
+	if (error)
+		return error;
+	if (position >= limit) {
+		pass_change(end, taken);
+		return LOOK_AGAIN;
+	}
+	received = kernel_receive(fd, limit - position, to);
+	if (received == -EAGAIN || received == -EFAULT || received > 0 || !to->left)
+		return received;
+	if (received < 0)
+		store_release(&end->socket->pending_error, (uint32_t)-received);
+	pass_change(end, taken); /* the end came first: what is left is in the ring */
+	return LOOK_AGAIN;
+}
+
+static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+{
+	uint64_t mark;
+	long waiting;
+
+	if (taken < changes)
+		return kernel_until_change(end, fd, taken, to);
+	waiting = offset_waiting(fd);
+	mark = local_rx_mark(end);
+	if (load_acquire(&end->rx->change_count) != changes)
+		return LOOK_AGAIN;
+	if (waiting > 0)
+		return kernel_receive(fd, (uint64_t)waiting, to);
+	if (waiting < 0)
+		return waiting;
+	return believe_end(end, fd, kernel_peek(fd), mark);
+}
+
+static long recv_step(struct local_end *end, int fd, struct cursor *to)
+{
+	uint64_t taken = load_relaxed(&end->rx->changes_taken);
+	uint64_t changes = load_acquire(&end->rx->change_count);
+
+	if (unlikely(changes - taken > SHM_CHANGES_MAX)) {
+		local_protocol_error(end);
+		return -ECONNRESET;
+	}
+	if (unlikely(taken == changes && !(taken & 1) && local_ring_unread(end))) /* left by recover_taken_back */
+		return ring_take(end, load_relaxed(&end->rx->head), load_acquire(&end->rx->tail) & SHM_OFFSET_MASK, to);
+	return taken & 1 ? ring_turn(end, fd, taken, changes, to) : kernel_turn(end, fd, taken, changes, to);
+}
+
+/* More after a take: only where a change of carrier is known, or a kernel receive filled its piece of the buffers. */
+static int may_have_more(const struct local_end *end, const struct cursor *to)
+{
+	uint64_t taken = load_relaxed(&end->rx->changes_taken);
+
+	if (taken != load_acquire(&end->rx->change_count))
+		return 1;
+	return !(taken & 1) && to->count && to->offset == to->pieces->iov_len;
+}
+
+static long recv_all(struct local_end *end, int fd, struct cursor *to)
+{
+	size_t wanted = to->left;
+
+	for (;;) {
+		long step = recv_step(end, fd, to);
+
+		if (step == LOOK_AGAIN)
+			continue;
+		if (step <= 0) {
+			if (to->left == wanted)
+				return step;
+			if (step < 0 && step != -EAGAIN && step != -EFAULT) /* said next time, as the kernel would */
+				store_release(&end->socket->pending_error, (uint32_t)-step);
+			return (long)(wanted - to->left);
+		}
+		if (!to->left || !may_have_more(end, to))
+			return (long)(wanted - to->left);
+	}
+}
+
+/* -- MSG_PEEK: the bytes of this turn and of the next, none of them taken ----------------------------------------------- */
+
+static long kernel_peek_into(int fd, uint64_t most, struct cursor *to)
+{
+	size_t bytes;
+	uint8_t *piece = cursor_piece(to, &bytes);
+	long peeked;
+
+	if (bytes > most)
+		bytes = most;
+	if (!bytes)
+		return 0;
+	peeked = sys_recvfrom(fd, piece, bytes, MSG_PEEK | MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+	if (peeked > 0)
+		cursor_advance(to, (size_t)peeked);
+	return peeked;
+}
+
+/* Ring first, then what the kernel has behind it. */
+static long peek_ring_first(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+{
+	uint64_t offset = load_relaxed(&end->rx->head) & SHM_OFFSET_MASK;
+	uint64_t unread = local_ring_unread(end);
+	uint64_t segment = taken < changes ? (end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - offset) & SHM_OFFSET_MASK
+					   : unread;
+	long peeked;
+
+	if (segment > unread || segment > end->ring_bytes)
+		return -EAGAIN;
+	peeked = segment ? drain(end, offset, segment, to) : 0;
+	if (peeked >= 0 && to->left && taken + 1 == changes) {
+		long more = kernel_peek_into(fd, UINT64_MAX, to);
+
+		return more > 0 ? peeked + more : peeked ? peeked : more;
+	}
+	return peeked;
+}
+
+/* The kernel's rest up to the change, then the ring. */
+static long peek_kernel_first(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+{
+	uint64_t position, left = UINT64_MAX;
+	long peeked;
+
+	if (taken < changes) {
+		if (offset_received(fd, fin_seen(end), &position))
+			return -EAGAIN;
+		left = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;
+	}
+	peeked = kernel_peek_into(fd, left, to);
+	if (peeked == (long)left && to->left) {
+		long more = drain(end, load_relaxed(&end->rx->head) & SHM_OFFSET_MASK, local_ring_unread(end), to);
+
+		return more > 0 ? peeked + more : peeked;
+	}
+	return peeked;
+}
+
+/* Passes changes that are due and finds out whether anything is there, without taking a byte. */
+static long peek_settle(struct local_end *end, int fd)
+{
+	for (;;) {
+		uint64_t taken = load_relaxed(&end->rx->changes_taken);
+		uint64_t changes = load_acquire(&end->rx->change_count);
+		uint64_t position;
+
+		if (taken & 1) {
+			if (local_ring_unread(end) &&
+			    (taken == changes || ((end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] -
+						   load_relaxed(&end->rx->head)) &
+						  SHM_OFFSET_MASK)))
+				return 1;
+			if (taken == changes || load_relaxed(&end->rx->head) & SHM_HEAD_TAKEN) {
+				long said = ring_empty(end, fd);
+
+				if (said == LOOK_AGAIN)
+					continue;
+				return said;
+			}
+			pass_change(end, taken);
+			continue;
+		}
+		if (taken == changes) {
+			uint64_t mark = local_rx_mark(end);
+			long said = kernel_peek(fd);
+
+			if (said == LOOK_AGAIN || local_ring_unread(end))
+				return 1;
+			said = believe_end(end, fd, said, mark);
+			if (said == LOOK_AGAIN)
+				continue;
+			return said;
+		}
+		if (offset_received(fd, fin_seen(end), &position))
+			return -EAGAIN;
+		if (position < end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX])
+			return 1;
+		pass_change(end, taken);
+	}
+}
+
+static long recv_peek(struct local_end *end, int fd, struct cursor *to)
+{
+	long settled = peek_settle(end, fd);
+	uint64_t taken = load_relaxed(&end->rx->changes_taken);
+	uint64_t changes = load_acquire(&end->rx->change_count);
+
+	if (settled <= 0)
+		return settled;
+	return taken & 1 ? peek_ring_first(end, fd, taken, changes, to) : peek_kernel_first(end, fd, taken, changes, to);
+}
+
+long local_recv(struct local_end *end, int fd, struct cursor *to, int flags)
+{
+	long result;
+
+	local_lock_reader(end);
+	if (unlikely(flags & MSG_PEEK))
+		result = recv_peek(end, fd, to);
+	else
+		result = recv_all(end, fd, to);
+	local_unlock_reader(end);
+	return result;
+}

@@ -1,0 +1,328 @@
+/* Section 3: which carrier a byte takes, and how it is published. Called by sock/io.c; calls ends.c for what is unusual.
+ * Lock: the writer's, held over every function here but local_send itself. */
+#include <errno.h>
+
+#include "base/clock.h"
+#include "base/copy.h"
+#include "base/crash.h"
+#include "base/lock.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "local/end.h"
+#include "local/offset.h"
+#include "shm/arena.h"
+
+#define PENDING_CHANGES_MAX 6 /* so that the way back to the kernel is always open */
+#define PUBLISH_BYTES_MIN 4096
+#define BACK_OFF_US_MIN 100
+#define BACK_OFF_US_MAX 20000
+#define AGAIN 0 /* of a step: nothing sent, look again */
+
+void local_lock_writer(struct local_end *end)
+{
+	uint64_t tail;
+
+	if (likely(!lock_acquire(&end->socket->writer_lock)))
+		return;
+	count(counter_lock_takeovers, 1);
+	tail = load_acquire(&end->tx->tail);
+	while (!compare_swap(&end->tx->tail, &tail,
+			     (tail & (SHM_TAIL_REVOKED | SHM_OFFSET_MASK)) |
+				     lock_generation(end->socket->writer_lock) << SHM_GENERATION_SHIFT))
+		;
+}
+
+void local_unlock_writer(struct local_end *end)
+{
+	lock_release(&end->socket->writer_lock);
+}
+
+/* -- waking --------------------------------------------------------------------------------------------------------- */
+
+/* Posts to the epoll sets that watch. The OR is a full fence: the bit, then whether the set sleeps. */
+static void wake_watchers(struct local_end *end, uint32_t watchers)
+{
+	struct shm_pair_end *peer = pair_peer(end->pair);
+	uint64_t bit = 1ull << end->channel % 64;
+	uint32_t ring = 0;
+
+	for (uint32_t k = 0; k < SHM_BELLS_MAX; k++) {
+		uint64_t *word = &peer->ready[k * SHM_READY_WORDS + end->channel / 64 % SHM_READY_WORDS];
+
+		if (!(watchers & 1u << k))
+			continue;
+		if (!(load_relaxed(word) & bit))
+			fetch_or(word, bit);
+		if (load_acquire(&peer->set_sleep_mask) & 1u << k)
+			ring |= 1u << k;
+	}
+	CRASH_POINT(send_woken_half);
+	if (ring)
+		pair_ring(end->pair, fetch_and(&peer->set_sleep_mask, ~ring) & ring);
+}
+
+/* After a publishing compare-and-swap, which is the fence between the bytes and the look at the sleepers. */
+void local_wake_peer(struct local_end *end)
+{
+	uint32_t watchers = load_relaxed(&end->tx->watch_mask);
+
+	if (load_relaxed(&end->tx->sleep_mask))
+		pair_ring(end->pair, exchange(&end->tx->sleep_mask, 0));
+	if (watchers)
+		wake_watchers(end, watchers);
+}
+
+/* -- carriers ------------------------------------------------------------------------------------------------------- */
+
+static void record_change(struct local_end *end, uint64_t offset)
+{
+	uint64_t next = end->tx->change_count + 1;
+
+	end->tx->change_offset[next % SHM_CHANGES_MAX] = offset;
+	CRASH_POINT(send_offset_recorded);
+	store_release(&end->tx->change_count, next);
+	CRASH_POINT(send_change_counted);
+}
+
+static void back_off(struct local_end *end)
+{
+	uint64_t longer = end->back_off_us * 2;
+
+	end->back_off_us = longer < BACK_OFF_US_MIN ? BACK_OFF_US_MIN : longer > BACK_OFF_US_MAX ? BACK_OFF_US_MAX : longer;
+	end->back_off_until = cpu_ticks() + clock_ticks_of_us(end->back_off_us);
+}
+
+void local_move_to_kernel(struct local_end *end)
+{
+	if (!(end->tx->change_count & 1))
+		return;
+	record_change(end, load_acquire(&end->tx->tail) & SHM_OFFSET_MASK);
+	end->socket->moves_to_kernel++;
+	count(counter_moves_to_kernel, 1);
+	back_off(end);
+}
+
+static int ring_is_wanted(struct local_end *end, uint64_t tail)
+{
+	if (tail & SHM_TAIL_REVOKED || load_relaxed(&end->socket->flags) & SOCK_TX_KERNEL)
+		return 0;
+	return !load_relaxed(&end->tx->resend_wanted);
+}
+
+static int may_move_to_ring(struct local_end *end)
+{
+	uint64_t changes = end->tx->change_count;
+	uint64_t pending = changes - load_acquire(&end->tx->changes_taken);
+
+	if (pending > PENDING_CHANGES_MAX)
+		return 0;
+	if (end->back_off_until && (pending || cpu_ticks() < end->back_off_until))
+		return 0;
+	return 1;
+}
+
+static int move_to_ring(struct local_end *end, int fd)
+{
+	uint64_t offset;
+
+	CRASH_POINT(send_before_offset);
+	if (offset_sent(fd, &offset))
+		return 0;
+	record_change(end, offset);
+	end->socket->moves_to_ring++;
+	count(counter_moves_to_ring, 1);
+	return 1;
+}
+
+/* -- sending -------------------------------------------------------------------------------------------------------- */
+
+static uint64_t ring_room(struct local_end *end, uint64_t tail)
+{
+	uint64_t used = ((tail & SHM_OFFSET_MASK) - end->head_seen) & SHM_OFFSET_MASK;
+
+	if (used <= end->ring_bytes / 2)
+		return end->ring_bytes - used;
+	end->head_seen = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
+	used = ((tail & SHM_OFFSET_MASK) - end->head_seen) & SHM_OFFSET_MASK;
+	if (unlikely(used > end->ring_bytes)) {
+		local_protocol_error(end);
+		return 0;
+	}
+	return end->ring_bytes - used;
+}
+
+/* Waits a little for a receiver that is reading; 0: it is not. */
+static uint64_t wait_for_room(struct local_end *end, uint64_t tail)
+{
+	uint64_t start = cpu_ticks();
+	uint64_t budget = clock_ticks_of_us((uint64_t)options.overflow_spin_us);
+	uint64_t seen = end->head_seen;
+
+	while (cpu_ticks() - start < budget) {
+		uint64_t head = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
+
+		if (head != seen)
+			return ring_room(end, tail);
+		if (load_relaxed(&end->tx->tail) & SHM_TAIL_REVOKED || load_relaxed(&end->tx->sleep_mask))
+			return 0;
+		cpu_pause();
+	}
+	return 0;
+}
+
+static int copy_in(struct local_end *end, uint64_t offset, const uint8_t *from, size_t bytes)
+{
+	size_t at = offset & (end->ring_bytes - 1);
+	size_t first = end->ring_bytes - at < bytes ? end->ring_bytes - at : bytes;
+
+	if (copy_guarded(end->tx_ring + at, from, first))
+		return -1;
+	return first < bytes ? copy_guarded(end->tx_ring, from + first, bytes - first) : 0;
+}
+
+/* Fills at most `room` bytes of the ring from the cursor without publishing. Bytes, or -EFAULT when there were none. */
+static long fill_ring(struct local_end *end, uint64_t tail, uint64_t room, struct cursor *from)
+{
+	uint64_t filled = 0;
+
+	while (filled < room) {
+		size_t bytes;
+		const uint8_t *piece = cursor_piece(from, &bytes);
+
+		if (!bytes)
+			break;
+		if (bytes > room - filled)
+			bytes = room - filled;
+		if (unlikely(copy_in(end, (tail + filled) & SHM_OFFSET_MASK, piece, bytes)))
+			return filled ? (long)filled : -EFAULT;
+		cursor_advance(from, bytes);
+		filled += bytes;
+	}
+	return (long)filled;
+}
+
+static uint64_t publish_limit(const struct local_end *end)
+{
+	return end->ring_bytes / 4 > PUBLISH_BYTES_MIN ? end->ring_bytes / 4 : PUBLISH_BYTES_MIN;
+}
+
+/* One publication. AGAIN when the carrier has changed under our hands. */
+static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
+{
+	uint64_t room = ring_room(end, tail);
+	struct cursor before = *from;
+	long filled;
+
+	if (unlikely(!room))
+		room = wait_for_room(end, tail);
+	if (unlikely(!room)) {
+		local_move_to_kernel(end);
+		CRASH_POINT(send_overflow_recorded);
+		count(counter_overflows, 1);
+		return AGAIN;
+	}
+	if (room > publish_limit(end))
+		room = publish_limit(end);
+	filled = fill_ring(end, tail & SHM_OFFSET_MASK, room, from);
+	if (unlikely(filled < 0))
+		return filled;
+	CRASH_POINT(send_copied);
+	if (unlikely(!compare_swap(&end->tx->tail, &tail,
+				   (tail & ~(uint64_t)SHM_OFFSET_MASK) | ((tail + (uint64_t)filled) & SHM_OFFSET_MASK)))) {
+		*from = before;
+		return AGAIN;
+	}
+	CRASH_POINT(send_published);
+	local_wake_peer(end);
+	end->socket->last_ring_sent_bytes = (tail + (uint64_t)filled) & SHM_OFFSET_MASK;
+	return filled;
+}
+
+static long kernel_step(int fd, struct cursor *from, int flags)
+{
+	size_t bytes;
+	const uint8_t *piece = cursor_piece(from, &bytes);
+	long sent = sys_sendto(fd, piece, bytes, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent > 0)
+		cursor_advance(from, (size_t)sent);
+	CRASH_POINT(send_kernel_sent);
+	return sent;
+}
+
+int local_asked_lately(struct local_end *end)
+{
+	uint64_t now = cpu_ticks();
+
+	if (now - end->asked_ticks < clock_ticks_of_us(PAIR_ASK_US))
+		return 1;
+	end->asked_ticks = now;
+	return 0;
+}
+
+int local_peer_is_well(struct local_end *end)
+{
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
+		return 0;
+	if (likely(pair_peer_lives(end->pair) && !load_relaxed(&pair_peer(end->pair)->forked)))
+		return 1;
+	return local_asked_lately(end);
+}
+
+/* The peer's process is gone, or shares its sockets with others: ask this socket. */
+static void ask_socket(struct local_end *end, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
+
+	if (sys_poll(&asked, 1, 0) == 1 && asked.revents & (POLLRDHUP | POLLHUP | POLLERR))
+		local_peer_gone(end, fd);
+}
+
+/* Sends some of the cursor: bytes, AGAIN, or a negative errno. */
+static long send_step(struct local_end *end, int fd, struct cursor *from, int flags)
+{
+	uint64_t tail = load_acquire(&end->tx->tail);
+
+	if (unlikely(!ring_is_wanted(end, tail))) {
+		if (load_relaxed(&end->rx->half_closed) || load_relaxed(&end->tx->resend_wanted))
+			local_take_back(end, fd);
+		local_move_to_kernel(end);
+		return kernel_step(fd, from, flags);
+	}
+	if (unlikely(!(end->tx->change_count & 1)) && (!may_move_to_ring(end) || !move_to_ring(end, fd)))
+		return kernel_step(fd, from, flags);
+	if (unlikely(!local_peer_is_well(end))) {
+		ask_socket(end, fd);
+		if (!ring_is_wanted(end, load_acquire(&end->tx->tail)))
+			return AGAIN;
+	}
+	return ring_step(end, tail, from);
+}
+
+long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
+{
+	size_t wanted = from->left;
+	long result = 0;
+
+	local_lock_writer(end);
+	if (unlikely(load_relaxed(&end->socket->pending_error)))
+		result = -(long)exchange(&end->socket->pending_error, 0);
+	while (!result && from->left) {
+		long step = send_step(end, fd, from, flags);
+
+		if (step < 0)
+			result = step;
+	}
+	local_unlock_writer(end);
+	return from->left < wanted ? (long)(wanted - from->left) : result;
+}
+
+int local_sends_by_ring(const struct local_end *end)
+{
+	return load_relaxed(&end->tx->change_count) & 1;
+}
+
+uint64_t local_ring_unsent(const struct local_end *end)
+{
+	return (load_acquire(&end->tx->tail) - load_acquire(&end->tx->head)) & SHM_OFFSET_MASK;
+}

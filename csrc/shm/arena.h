@@ -1,0 +1,52 @@
+/* The arena of this process: the shared memory of a family (a process and those it forked), where sockets have slots.
+ *
+ * Made before the first socket, inherited by fork, left behind by exec. A process that forked maps the arena of its
+ * family for ever; what is made after the fork lies in the same arena. Slots are freed when no holder is left. */
+#ifndef BYWAY_SHM_ARENA_H
+#define BYWAY_SHM_ARENA_H
+
+#include "shm/layout.h"
+
+enum counter {
+#define COUNTER(index, name, text) counter_##name = index,
+#include "shm/counters.def"
+#undef COUNTER
+};
+
+enum reason {
+#define REASON(code, name, text) reason_##name = code,
+#include "shm/reasons.def"
+#undef REASON
+};
+
+#define ARENA_NONE UINT32_MAX
+
+extern struct shm_arena *arena;
+extern uint32_t arena_process; /* our process slot, or ARENA_NONE */
+
+/* 0, or a negative errno: then nothing is accelerated. Call once. */
+int arena_start(void);
+
+/* A free socket slot, held by this process, or ARENA_NONE. Its state is SHM_SOCKET_OPEN. */
+uint32_t arena_socket_new(void);
+
+/* This process has no descriptor of it any more. Frees the slot when nobody has. */
+void arena_socket_leave(uint32_t index);
+int arena_socket_is_sole_holder(uint32_t index);
+int arena_socket_holds(uint32_t index, uint32_t process);
+
+/* Around fork: a slot for the child (ARENA_NONE: none left), which holds what the parent holds; then either the child
+ * takes it, or the parent gives it back because fork failed. */
+uint32_t arena_child_prepare(void);
+void arena_child_start(uint32_t process);
+void arena_child_failed(uint32_t process);
+
+const char *arena_reason_text(uint32_t reason);
+
+static inline void count(enum counter counter, uint64_t value)
+{
+	if (arena)
+		__atomic_fetch_add(&arena->counters[counter], value, __ATOMIC_RELAXED);
+}
+
+#endif

@@ -1,0 +1,234 @@
+/* Life of a socket in this process: slot, descriptors, gate, close, exit, fork. */
+#include "sock/sock.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "base/process.h"
+#include "base/sys.h"
+
+struct sock socks[SHM_SOCKETS_MAX];
+struct sock_hooks sock_hooks;
+
+static struct spinlock fork_lock; /* held while ENGINE is set, and over fork: a child sees either state whole */
+
+static int socket_int(int fd, int name)
+{
+	int value = -1;
+	unsigned bytes = sizeof(value);
+
+	return sys_getsockopt(fd, SOL_SOCKET, name, &value, &bytes) ? -1 : value;
+}
+
+int sock_fd_is_tcp(int fd)
+{
+	int domain = socket_int(fd, SO_DOMAIN);
+
+	return (domain == AF_INET || domain == AF_INET6) && socket_int(fd, SO_PROTOCOL) == IPPROTO_TCP;
+}
+
+struct sock *sock_new(int fd, uint32_t flags)
+{
+	uint32_t index = fd > 2 ? arena_socket_new() : ARENA_NONE;
+	struct sock *sock;
+
+	if (index == ARENA_NONE)
+		return NULL;
+	sock = &socks[index];
+	memset(sock, 0, sizeof(*sock));
+	sock->shared = &arena->sockets[index];
+	sock->shared->descriptor = (uint32_t)fd;
+	sock->shared->flags = flags;
+	sock->end.socket = sock->shared;
+	sock->meeting.fd = -1;
+	sock->descriptors = 1;
+	descriptor_set(fd, DESCRIPTOR_SOCKET, index);
+	return sock;
+}
+
+void sock_add_descriptor(struct sock *sock, int fd)
+{
+	fetch_add(&sock->descriptors, 1);
+	descriptor_set(fd, DESCRIPTOR_SOCKET, sock_index(sock));
+	if (fd <= 2)
+		sock_into_kernel(sock, fd, reason_stdio);
+}
+
+/* -- the gate ---------------------------------------------------------------------------------------------------------- */
+
+/* Attached by the process we were forked from. Where that one has closed it, it is ours; else both use the kernel. */
+static void forked_use(struct sock *sock, int fd)
+{
+	fetch_and(&sock->gate, ~GATE_FORKED);
+	sock_never(sock, fd, reason_shared);
+}
+
+int sock_enter_slow(struct sock *sock, int fd)
+{
+	uint32_t gate = load_acquire(&sock->gate);
+
+	do {
+		if (gate & GATE_ENGINE) {
+			if (gate & GATE_FORKED)
+				forked_use(sock, fd);
+			return 1;
+		}
+	} while (!compare_swap(&sock->gate, &gate, gate + 1));
+	return 0;
+}
+
+void sock_leave(struct sock *sock)
+{
+	__atomic_fetch_sub(&sock->gate, 1, __ATOMIC_SEQ_CST);
+}
+
+/* -- close ------------------------------------------------------------------------------------------------------------- */
+
+/* No other living process holds it. The dead do not clear their bits. */
+static int is_sole_holder(struct sock *sock)
+{
+	if (arena_process == ARENA_NONE)
+		return 0;
+	if (arena_socket_is_sole_holder(sock_index(sock)))
+		return 1;
+	for (uint32_t p = 0; p < SHM_PROCESSES_MAX; p++) {
+		const struct shm_process *process = &arena->processes[p];
+		char state;
+
+		if (p == arena_process || !arena_socket_holds(sock_index(sock), p))
+			continue;
+		if (process_start_time((long)process->owner, &state) == process->start_time && state != PROCESS_STATE_GONE)
+			return 0;
+	}
+	return 1;
+}
+
+static void account(struct sock *sock)
+{
+	count(counter_ring_sent_bytes, sock->shared->last_ring_sent_bytes);
+	count(counter_ring_received_bytes, sock->shared->last_ring_received_bytes);
+	sock->shared->ring_sent_bytes += sock->shared->last_ring_sent_bytes;
+	sock->shared->ring_received_bytes += sock->shared->last_ring_received_bytes;
+	sock->shared->last_ring_sent_bytes = 0;
+	sock->shared->last_ring_received_bytes = 0;
+}
+
+int sock_close_begin(struct sock *sock, int fd)
+{
+	descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
+	if (__atomic_sub_fetch(&sock->descriptors, 1, __ATOMIC_SEQ_CST))
+		return 0;
+	if (sock_hooks.ends)
+		sock_hooks.ends(sock);
+	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
+		local_close(&sock->end, fd, is_sole_holder(sock));
+	return 1;
+}
+
+void sock_closed(struct sock *sock)
+{
+	if (load_acquire(&sock->gate) & GATE_FORKED) {
+		arena_socket_leave(sock_index(sock));
+		return;
+	}
+	if (sock->stage == STAGE_OFFERED || sock->stage == STAGE_JOINED)
+		meet_abandon(&sock->meeting, &sock->end);
+	if (sock_is_engine(sock)) {
+		account(sock);
+		pair_channel_leave(sock->end.pair, sock->end.channel);
+		pair_release(sock->end.pair);
+	}
+	arena_socket_leave(sock_index(sock));
+}
+
+void sock_all_exit(void)
+{
+	for (int fd = 0; fd <= descriptor_highest(); fd++) {
+		struct sock *sock = sock_of(fd);
+
+		if (!sock)
+			continue;
+		if ((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) == GATE_ENGINE) {
+			local_close(&sock->end, fd, is_sole_holder(sock));
+			account(sock);
+		}
+	}
+}
+
+/* -- fork ---------------------------------------------------------------------------------------------------------------- */
+
+void sock_fork_prepare(void)
+{
+	spinlock_acquire(&fork_lock);
+	pair_all_forked();
+}
+
+void sock_fork_parent(void)
+{
+	spinlock_release(&fork_lock);
+}
+
+static void child_forgets_attaching(struct sock *sock)
+{
+	if (load_relaxed(&sock->gate) & GATE_ENGINE) {
+		sock->gate = GATE_ENGINE | GATE_FORKED;
+		return;
+	}
+	sock->gate = 0;
+	sock->attach_busy = 0;
+	descriptor_own_close(sock->meeting.fd);
+	sock->meeting.fd = -1;
+	sock->end.pair = NULL;
+	sock->stage = STAGE_NEW;
+	sock->turns = 0;
+	sock->last_call = SOCK_CALL_NONE;
+}
+
+void sock_fork_child(void)
+{
+	fork_lock.held = 0;
+	thread.critical = 0;
+	pair_all_inherited();
+	for (int fd = 0; fd <= descriptor_highest(); fd++) {
+		struct sock *sock = sock_of(fd);
+
+		if (sock)
+			child_forgets_attaching(sock);
+	}
+}
+
+/* -- flags ----------------------------------------------------------------------------------------------------------------- */
+
+int sock_is_nonblocking(struct sock *sock, int fd)
+{
+	uint32_t flags = load_acquire(&sock->shared->flags);
+	long kernel;
+
+	if (likely(flags & SOCK_NONBLOCK_KNOWN))
+		return (flags & SOCK_NONBLOCKING) != 0;
+	kernel = sys_fcntl(fd, F_GETFL, 0);
+	sock_set_nonblocking(sock, kernel > 0 && kernel & O_NONBLOCK);
+	return kernel > 0 && kernel & O_NONBLOCK;
+}
+
+void sock_set_nonblocking(struct sock *sock, int nonblocking)
+{
+	if (nonblocking)
+		fetch_or(&sock->shared->flags, SOCK_NONBLOCK_KNOWN | SOCK_NONBLOCKING);
+	else {
+		fetch_and(&sock->shared->flags, ~(uint32_t)SOCK_NONBLOCKING);
+		fetch_or(&sock->shared->flags, SOCK_NONBLOCK_KNOWN);
+	}
+}
+
+int sock_engine_set(struct sock *sock)
+{
+	uint32_t idle = 0;
+	int done;
+
+	spinlock_acquire(&fork_lock);
+	done = arena_socket_is_sole_holder(sock_index(sock)) && compare_swap(&sock->gate, &idle, GATE_ENGINE);
+	spinlock_release(&fork_lock);
+	return done;
+}

@@ -1,0 +1,128 @@
+/* Sockets of this process: what the fd table points at, and the gate between plain kernel calls and the engine.
+ *
+ * socks[i] is this process's private side of slot i of the arena. Every call on a socket enters by sock_enter: it either
+ * raises the count of plain kernel calls in the gate and then uses the kernel only, or sees ENGINE and then uses the
+ * local transport. ENGINE is set from a count of exactly 0, once both ends of a channel are attached
+ * (docs/local-transport.md, section 6). Any thread. */
+#ifndef BYWAY_SOCK_SOCK_H
+#define BYWAY_SOCK_SOCK_H
+
+#include "base/descriptor.h"
+#include "base/spinlock.h"
+#include "local/end.h"
+#include "local/meet.h"
+#include "shm/arena.h"
+
+#define GATE_ENGINE 0x80000000u
+#define GATE_FORKED 0x40000000u /* with ENGINE: attached by the process that we were forked from */
+
+enum sock_call {
+	SOCK_CALL_NONE = 0,
+	SOCK_CALL_SEND = 1,
+	SOCK_CALL_RECV = 2
+};
+
+enum attach_stage {
+	STAGE_NEW = 0,
+	STAGE_OFFERED = 1,
+	STAGE_WAITING = 2, /* the passive opener: nobody was at the meeting name yet */
+	STAGE_JOINED = 3,
+	STAGE_OVER = 4     /* attached, or never */
+};
+
+struct sock {
+	uint32_t gate;
+	uint32_t descriptors; /* of this process */
+	struct shm_socket *shared;
+	struct local_end end; /* valid with ENGINE, and in STAGE_JOINED under attach_busy */
+	/* attaching: the thread that has set attach_busy */
+	uint32_t attach_busy;
+	uint32_t stage;
+	struct meeting meeting;
+	uint32_t last_call;
+	uint32_t turns;
+	uint32_t calls;
+	uint32_t try_at; /* no attempt before so many calls */
+	uint32_t try_step;
+	/* epoll items (wait/epoll.c): index + 1 of the first, under the lock of the sets */
+	uint32_t first_item;
+};
+
+extern struct sock socks[SHM_SOCKETS_MAX];
+
+/* What the layer above does when a socket begins to go through the engine, and when it ends. 0, or a reason: then the
+ * socket stays with the kernel. Set once at start. */
+struct sock_hooks {
+	int (*engine_begins)(struct sock *sock, int fd);
+	void (*ends)(struct sock *sock);
+};
+extern struct sock_hooks sock_hooks;
+
+/* The socket behind `fd`, or NULL when it is not ours. A few instructions: every interposed call begins with it. */
+static inline struct sock *sock_of(int fd)
+{
+	uint32_t entry = descriptor_entry(fd);
+
+	return descriptor_kind(entry) == DESCRIPTOR_SOCKET ? &socks[descriptor_index(entry)] : NULL;
+}
+static inline uint32_t sock_index(const struct sock *sock)
+{
+	return (uint32_t)(sock - socks);
+}
+
+/* -- life ------------------------------------------------------------------------------------------------------------ */
+
+/* A new TCP socket `fd` gets a slot; `flags`: SOCK_ACTIVE or SOCK_PASSIVE or 0. NULL: it is left to the kernel. */
+struct sock *sock_new(int fd, uint32_t flags);
+/* `fd` is another descriptor of it. */
+void sock_add_descriptor(struct sock *sock, int fd);
+/* Before the kernel's close of `fd`; returns 1 when it is this process's last descriptor: then call sock_closed after. */
+int sock_close_begin(struct sock *sock, int fd);
+void sock_closed(struct sock *sock);
+/* The process ends in good order with its sockets open. */
+void sock_all_exit(void);
+/* Around fork. */
+void sock_fork_prepare(void);
+void sock_fork_parent(void);
+void sock_fork_child(void);
+
+/* -- the gate ---------------------------------------------------------------------------------------------------------- */
+
+int sock_enter_slow(struct sock *sock, int fd);
+
+/* 1: engine. 0: plain, and sock_leave must follow. */
+static inline int sock_enter(struct sock *sock, int fd)
+{
+	if (likely((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) == GATE_ENGINE))
+		return 1;
+	return sock_enter_slow(sock, fd);
+}
+static inline int sock_is_engine(const struct sock *sock)
+{
+	return (load_acquire(&sock->gate) & GATE_ENGINE) != 0;
+}
+void sock_leave(struct sock *sock);
+/* Sets ENGINE where no plain call is in progress and nobody else holds the socket; 1 when it did. */
+int sock_engine_set(struct sock *sock);
+
+/* -- attaching (attach.c) -------------------------------------------------------------------------------------------------- */
+
+/* After a data call of plain mode that moved bytes, or before the first with attach_after=0; outside the gate. */
+void sock_note_call(struct sock *sock, int fd, enum sock_call call);
+
+/* -- back to the kernel (release.c) ----------------------------------------------------------------------------------------- */
+
+/* Never attached from now on; both directions go back. What is unread in the ring can still be received by this process. */
+void sock_never(struct sock *sock, int fd, enum reason reason);
+/* As sock_never, and every unread byte is in the kernel when it returns 0; -EINTR when a signal came first. */
+int sock_into_kernel(struct sock *sock, int fd, enum reason reason);
+
+/* -- flags -------------------------------------------------------------------------------------------------------------------- */
+
+/* O_NONBLOCK as the kernel has it. */
+int sock_is_nonblocking(struct sock *sock, int fd);
+void sock_set_nonblocking(struct sock *sock, int nonblocking);
+/* Is `fd`, which nobody has seen before, a TCP socket? */
+int sock_fd_is_tcp(int fd);
+
+#endif

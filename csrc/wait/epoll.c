@@ -1,0 +1,755 @@
+/* Items, ready lists, bells of sets, and the wait. See epoll.h for the idea. */
+#define _GNU_SOURCE
+#include "wait/epoll.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/spinlock.h"
+#include "base/sys.h"
+#include "local/offset.h"
+#include "sock/option.h"
+#include "wait/sleep.h"
+#include "wait/signal.h"
+#include "wait/spin.h"
+
+#define SETS_MAX 1024
+#define ITEMS_MAX 65536
+#define SET_PAIRS_MAX 256
+#define KERNEL_ASK_US 20      /* while rings give events: how often the kernel is asked too */
+#define SPIN_KERNEL_ASK_US 5  /* while spinning */
+#define BELL_DATA 0xb37a9e1150ca4d27 /* marks the bells among the kernel's events */
+#define READ_EVENTS (EPOLLIN | EPOLLRDNORM)
+#define ALWAYS_EVENTS (EPOLLERR | EPOLLHUP)
+
+struct set_pair {
+	struct pair *pair;
+	uint32_t bell;
+	uint32_t members;
+};
+
+struct set {
+	uint32_t state; /* 0 free, 1 in use */
+	int fd;
+	uint32_t descriptors;
+	uint32_t pairs_count;
+	uint32_t ready_first, ready_last; /* items, index + 1; 0: none */
+	uint32_t sleepers;
+	uint32_t polled; /* its bell must speak for its rings */
+	uint32_t forked; /* made by the process that we were forked from */
+	uint32_t one_shots;
+	uint64_t kernel_asked; /* ticks */
+	struct set_pair pairs[SET_PAIRS_MAX];
+};
+
+struct item {
+	uint32_t set;  /* index + 1; 0: free */
+	uint32_t sock; /* index */
+	int fd;
+	uint32_t events;
+	uint64_t data;
+	uint32_t next_of_sock; /* index + 1 */
+	uint32_t next_ready;   /* index + 1 */
+	uint8_t in_ready;
+	uint8_t disabled; /* EPOLLONESHOT has fired */
+};
+
+static struct set sets[SETS_MAX];
+static struct item items[ITEMS_MAX];
+static struct spinlock sets_lock;
+
+static struct set *set_of(int fd)
+{
+	uint32_t entry = descriptor_entry(fd);
+
+	return descriptor_kind(entry) == DESCRIPTOR_SET ? &sets[descriptor_index(entry)] : NULL;
+}
+
+/* -- ready list (sets_lock) ----------------------------------------------------------------------------------------------- */
+
+static void ready_add(struct set *set, struct item *item)
+{
+	uint32_t number = (uint32_t)(item - items) + 1;
+
+	if (item->in_ready || item->disabled)
+		return;
+	item->in_ready = 1;
+	item->next_ready = 0;
+	if (set->ready_last)
+		items[set->ready_last - 1].next_ready = number;
+	else
+		store_release(&set->ready_first, number);
+	set->ready_last = number;
+}
+
+static struct item *ready_pop(struct set *set)
+{
+	struct item *item;
+
+	if (!set->ready_first)
+		return NULL;
+	item = &items[set->ready_first - 1];
+	store_release(&set->ready_first, item->next_ready);
+	if (!item->next_ready)
+		set->ready_last = 0;
+	item->in_ready = 0;
+	item->next_ready = 0;
+	return item;
+}
+
+static void ready_remove(struct set *set, struct item *gone)
+{
+	uint32_t count = 0;
+	struct item *item;
+
+	if (!gone->in_ready)
+		return;
+	for (uint32_t at = set->ready_first; at; at = items[at - 1].next_ready)
+		count++;
+	while (count-- && (item = ready_pop(set)))
+		if (item != gone)
+			ready_add(set, item);
+}
+
+/* -- what an item has -------------------------------------------------------------------------------------------------------- */
+
+int epoll_has_low_water(struct sock *sock, int fd)
+{
+	long waiting = offset_waiting(fd);
+
+	return (long)local_ring_unread(&sock->end) + (waiting > 0 ? waiting : 0) >= option_receive_low_water(sock, fd);
+}
+
+static uint32_t item_events(const struct item *item)
+{
+	struct sock *sock = &socks[item->sock];
+	uint32_t ready = 0;
+
+	if (!sock_is_engine(sock))
+		return 0;
+	if (load_relaxed(&sock->shared->pending_error))
+		ready |= EPOLLERR | READ_EVENTS | EPOLLOUT;
+	if (local_ring_unread(&sock->end) &&
+	    (!(load_relaxed(&sock->shared->flags) & SOCK_LOWAT) || epoll_has_low_water(sock, item->fd)))
+		ready |= READ_EVENTS;
+	return ready & (item->events | ALWAYS_EVENTS);
+}
+
+/* -- bells of sets (sets_lock) -------------------------------------------------------------------------------------------------- */
+
+static struct set_pair *set_pair_find(struct set *set, const struct pair *pair)
+{
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		if (set->pairs[i].pair == pair)
+			return &set->pairs[i];
+	return NULL;
+}
+
+/* The set begins to watch a pair: a bell, and the bell in the kernel's set. */
+static struct set_pair *set_pair_new(struct set *set, struct pair *pair)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = BELL_DATA};
+	uint32_t owner = PAIR_BELL_SET | (uint32_t)(set - sets);
+	struct set_pair *found;
+	int bell;
+
+	if (set->forked || set->pairs_count == SET_PAIRS_MAX)
+		return NULL;
+	bell = pair_bell_lease(pair, owner);
+	if (bell < 0)
+		return NULL;
+	if (sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, pair->bells[bell], &event)) {
+		pair_bell_return(pair, bell);
+		return NULL;
+	}
+	found = &set->pairs[set->pairs_count];
+	*found = (struct set_pair){.pair = pair, .bell = (uint32_t)bell};
+	pair_reference(pair);
+	store_release(&set->pairs_count, set->pairs_count + 1);
+	if (set->sleepers || set->polled)
+		fetch_or(&pair_own(pair)->set_sleep_mask, 1u << bell);
+	return found;
+}
+
+static void set_pair_drop(struct set *set, struct set_pair *gone)
+{
+	if (!set->forked)
+		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, gone->pair->bells[gone->bell], NULL);
+	fetch_and(&pair_own(gone->pair)->set_sleep_mask, ~(1u << gone->bell));
+	pair_bell_return(gone->pair, (int)gone->bell);
+	pair_release(gone->pair);
+	*gone = set->pairs[set->pairs_count - 1];
+	store_release(&set->pairs_count, set->pairs_count - 1);
+}
+
+/* A socket of the engine is watched by a set. 0, or a reason why it cannot be. */
+static int watch_begin(struct set *set, struct sock *sock)
+{
+	struct set_pair *found = set_pair_find(set, sock->end.pair);
+
+	if (!found)
+		found = set_pair_new(set, sock->end.pair);
+	if (!found)
+		return reason_epoll_full;
+	found->members++;
+	fetch_or(&sock->end.rx->watch_mask, 1u << found->bell);
+	return 0;
+}
+
+static void watch_end(struct set *set, struct sock *sock)
+{
+	struct set_pair *found = sock->end.pair ? set_pair_find(set, sock->end.pair) : NULL;
+
+	if (!found)
+		return;
+	fetch_and(&sock->end.rx->watch_mask, ~(1u << found->bell));
+	if (!--found->members)
+		set_pair_drop(set, found);
+}
+
+/* -- items (sets_lock) ------------------------------------------------------------------------------------------------------------ */
+
+static struct item *item_find(const struct set *set, const struct sock *sock, int fd)
+{
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock)
+		if (items[at - 1].set == (uint32_t)(set - sets) + 1 && items[at - 1].fd == fd)
+			return &items[at - 1];
+	return NULL;
+}
+
+static int set_watches(const struct set *set, const struct sock *sock, const struct item *except)
+{
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock)
+		if (items[at - 1].set == (uint32_t)(set - sets) + 1 && &items[at - 1] != except)
+			return 1;
+	return 0;
+}
+
+static struct item *item_new(struct set *set, struct sock *sock, int fd)
+{
+	static uint32_t hint;
+
+	for (uint32_t tries = 0; tries < ITEMS_MAX; tries++) {
+		struct item *item = &items[hint++ % ITEMS_MAX];
+
+		if (item->set)
+			continue;
+		memset(item, 0, sizeof(*item));
+		item->set = (uint32_t)(set - sets) + 1;
+		item->sock = sock_index(sock);
+		item->fd = fd;
+		item->next_of_sock = sock->first_item;
+		sock->first_item = (uint32_t)(item - items) + 1;
+		return item;
+	}
+	return NULL;
+}
+
+static void item_free(struct item *item)
+{
+	struct set *set = &sets[item->set - 1];
+	struct sock *sock = &socks[item->sock];
+	uint32_t *link = &sock->first_item;
+
+	ready_remove(set, item);
+	if (item->events & EPOLLONESHOT)
+		set->one_shots--;
+	if (sock_is_engine(sock) && !set_watches(set, sock, item))
+		watch_end(set, sock);
+	while (*link && &items[*link - 1] != item)
+		link = &items[*link - 1].next_of_sock;
+	if (*link)
+		*link = item->next_of_sock;
+	item->set = 0;
+}
+
+static void item_arm(struct set *set, struct item *item, const struct epoll_event *event)
+{
+	set->one_shots += !!(event->events & EPOLLONESHOT) - !!(item->events & EPOLLONESHOT);
+	item->events = event->events;
+	item->data = event->data.u64;
+	item->disabled = 0;
+	if (item_events(item))
+		ready_add(set, item);
+}
+
+static void wake_set(struct set *set)
+{
+	if ((set->sleepers || set->polled) && set->pairs_count)
+		pair_ring_own(set->pairs[0].pair, (int)set->pairs[0].bell);
+}
+
+/* -- hooks of sock/ ------------------------------------------------------------------------------------------------------------------ */
+
+static int engine_begins(struct sock *sock, int fd)
+{
+	int reason = 0;
+
+	(void)fd;
+	signal_guard_copies();
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock) {
+		struct set *set = &sets[items[at - 1].set - 1];
+		struct set_pair *found = set_pair_find(set, sock->end.pair);
+
+		if (found && load_relaxed(&sock->end.rx->watch_mask) & 1u << found->bell)
+			continue;
+		reason = watch_begin(set, sock);
+	}
+	for (uint32_t at = sock->first_item; at && reason; at = items[at - 1].next_of_sock)
+		watch_end(&sets[items[at - 1].set - 1], sock);
+	spinlock_release(&sets_lock);
+	return reason;
+}
+
+static void sock_ends(struct sock *sock)
+{
+	if (!load_relaxed(&sock->first_item))
+		return;
+	spinlock_acquire(&sets_lock);
+	while (sock->first_item)
+		item_free(&items[sock->first_item - 1]);
+	spinlock_release(&sets_lock);
+}
+
+void epoll_start(void)
+{
+	sock_hooks = (struct sock_hooks){.engine_begins = engine_begins, .ends = sock_ends};
+}
+
+void epoll_fork_child(void)
+{
+	sets_lock.held = 0;
+	for (uint32_t i = 0; i < SETS_MAX; i++)
+		if (sets[i].state) {
+			sets[i].forked = 1;
+			sets[i].sleepers = 0;
+			sets[i].pairs_count = 0;
+		}
+}
+
+/* -- sets --------------------------------------------------------------------------------------------------------------------------- */
+
+void epoll_set_new(int fd)
+{
+	for (uint32_t i = 0; i < SETS_MAX; i++) {
+		uint32_t free = 0;
+
+		if (!compare_swap(&sets[i].state, &free, 1))
+			continue;
+		memset((char *)&sets[i] + sizeof(sets[i].state), 0,
+		       __builtin_offsetof(struct set, pairs) - sizeof(sets[i].state));
+		sets[i].fd = fd;
+		sets[i].descriptors = 1;
+		descriptor_set(fd, DESCRIPTOR_SET, i);
+		return;
+	}
+}
+
+void epoll_set_add_descriptor(uint32_t index, int fd)
+{
+	fetch_add(&sets[index].descriptors, 1);
+	descriptor_set(fd, DESCRIPTOR_SET, index);
+}
+
+void epoll_set_close(uint32_t index)
+{
+	struct set *set = &sets[index];
+
+	if (__atomic_sub_fetch(&set->descriptors, 1, __ATOMIC_SEQ_CST))
+		return;
+	spinlock_acquire(&sets_lock);
+	for (uint32_t i = 0; i < ITEMS_MAX; i++)
+		if (items[i].set == index + 1)
+			item_free(&items[i]);
+	spinlock_release(&sets_lock);
+	store_release(&set->state, 0);
+}
+
+void epoll_set_is_polled(int set_fd)
+{
+	struct set *set = set_of(set_fd);
+
+	if (!set)
+		return;
+	spinlock_acquire(&sets_lock);
+	set->polled = 1;
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	if (set->ready_first)
+		wake_set(set);
+	spinlock_release(&sets_lock);
+}
+
+static void control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
+{
+	struct item *item;
+
+	if (set->forked) {
+		sock_never(sock, fd, reason_shared);
+		return;
+	}
+	spinlock_acquire(&sets_lock);
+	item = item_new(set, sock, fd);
+	if (item && sock_is_engine(sock) && !set_watches(set, sock, item) && watch_begin(set, sock)) {
+		spinlock_release(&sets_lock);
+		sock_never(sock, fd, reason_epoll_full);
+		spinlock_acquire(&sets_lock);
+	}
+	if (item)
+		item_arm(set, item, event);
+	if (item && item->in_ready)
+		wake_set(set);
+	spinlock_release(&sets_lock);
+	if (!item)
+		sock_never(sock, fd, reason_table_full);
+}
+
+static void control_change(struct set *set, struct sock *sock, int operation, int fd, const struct epoll_event *event)
+{
+	struct item *item;
+
+	spinlock_acquire(&sets_lock);
+	item = item_find(set, sock, fd);
+	if (item && operation == EPOLL_CTL_DEL)
+		item_free(item);
+	else if (item) {
+		ready_remove(set, item);
+		item_arm(set, item, event);
+		if (item->in_ready)
+			wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
+void epoll_control(int set_fd, int operation, int fd, const struct epoll_event *event)
+{
+	struct set *set = set_of(set_fd);
+	struct sock *sock = sock_of(fd);
+
+	if (descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_SET && operation == EPOLL_CTL_ADD)
+		epoll_set_is_polled(fd);
+	if (!sock)
+		return;
+	if (!set) { /* a set that we did not see being made: it has no bell */
+		if (operation == EPOLL_CTL_ADD)
+			sock_never(sock, fd, reason_inherited);
+		return;
+	}
+	if (operation == EPOLL_CTL_ADD)
+		control_add(set, sock, fd, event);
+	else
+		control_change(set, sock, operation, fd, event);
+}
+
+/* -- collecting ------------------------------------------------------------------------------------------------------------------------ */
+
+static uint32_t ready_words(const struct pair *pair)
+{
+	static const uint32_t words[] = {0, 1, 1, 1, 2, 4};
+	uint32_t regions = load_relaxed(&pair->regions_count);
+
+	return regions < 6 ? words[regions] : SHM_READY_WORDS;
+}
+
+static uint64_t *ready_word(struct set_pair *watched, uint32_t word)
+{
+	return &pair_own(watched->pair)->ready[watched->bell * SHM_READY_WORDS + word];
+}
+
+static int rings_have_posted(struct set *set)
+{
+	if (load_acquire(&set->ready_first))
+		return 1;
+	for (uint32_t i = 0; i < load_acquire(&set->pairs_count); i++)
+		for (uint32_t w = 0; w < ready_words(set->pairs[i].pair); w++)
+			if (load_relaxed(ready_word(&set->pairs[i], w)))
+				return 1;
+	return 0;
+}
+
+static void collect_socket(struct set *set, struct pair *pair, uint32_t channel)
+{
+	uint32_t number = channel < SHM_CHANNELS_MAX ? pair->sockets[channel] : 0;
+
+	if (!number)
+		return;
+	for (uint32_t at = socks[number - 1].first_item; at; at = items[at - 1].next_of_sock)
+		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
+			local_service(&socks[number - 1].end, items[at - 1].fd);
+			ready_add(set, &items[at - 1]);
+		}
+}
+
+/* Takes what rings have posted over into the ready list. */
+static void collect(struct set *set)
+{
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		for (uint32_t w = 0; w < ready_words(set->pairs[i].pair); w++) {
+			uint64_t *word = ready_word(&set->pairs[i], w);
+			uint64_t bits = load_relaxed(word) ? exchange(word, 0) : 0;
+
+			for (; bits; bits &= bits - 1)
+				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits));
+		}
+}
+
+static void disarm(struct set *set, struct item *item)
+{
+	struct epoll_event none = {.events = EPOLLONESHOT, .data.u64 = item->data};
+
+	item->disabled = 1;
+	sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &none);
+}
+
+/* Moves ready items into `events`. Level-triggered ones stay in the list and are looked at again next time. */
+static int report(struct set *set, struct epoll_event *events, int count)
+{
+	uint32_t stop = set->ready_last; /* items added again are behind it */
+	int reported = 0;
+	struct item *item;
+
+	while (reported < count && (item = ready_pop(set))) {
+		uint32_t ready = item_events(item);
+		int last = (uint32_t)(item - items) + 1 == stop;
+
+		if (ready) {
+			events[reported].events = ready;
+			events[reported++].data.u64 = item->data;
+			if (item->events & EPOLLONESHOT)
+				disarm(set, item);
+			else if (!(item->events & EPOLLET))
+				ready_add(set, item);
+		}
+		if (last)
+			break;
+	}
+	return reported;
+}
+
+static int rings_give(struct set *set, struct epoll_event *events, int count)
+{
+	int reported;
+
+	if (!rings_have_posted(set))
+		return 0;
+	spinlock_acquire(&sets_lock);
+	collect(set);
+	reported = report(set, events, count);
+	if (set->ready_first && (set->sleepers || set->polled))
+		wake_set(set);
+	spinlock_release(&sets_lock);
+	return reported;
+}
+
+/* -- the kernel's events ------------------------------------------------------------------------------------------------------------------- */
+
+static struct item *item_by_data(struct set *set, uint64_t data)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++)
+		if (items[i].set == (uint32_t)(set - sets) + 1 && items[i].data == data)
+			return &items[i];
+	return NULL;
+}
+
+void epoll_check_end(struct sock *sock, int fd)
+{
+	if (load_relaxed(&sock->shared->flags) & SOCK_GONE || local_ring_unread(&sock->end))
+		return;
+	local_lock_writer(&sock->end);
+	local_peer_gone(&sock->end, fd);
+	local_unlock_writer(&sock->end);
+}
+
+static int some_peer_is_gone(struct set *set)
+{
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		if (!pair_peer_lives(set->pairs[i].pair))
+			return 1;
+	return 0;
+}
+
+/* What a kernel event means for its item: a one-shot is spent, an end may be a reset. */
+static void note_kernel_event(struct set *set, struct epoll_event *event, int gone)
+{
+	struct item *item;
+
+	if (!set->one_shots && !(gone && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)))
+		return;
+	spinlock_acquire(&sets_lock);
+	item = item_by_data(set, event->data.u64);
+	if (item && item->events & EPOLLONESHOT) {
+		item->disabled = 1;
+		ready_remove(set, item);
+	}
+	spinlock_release(&sets_lock);
+	if (item && gone && sock_is_engine(&socks[item->sock])) {
+		epoll_check_end(&socks[item->sock], item->fd);
+		event->events |= item_events(item);
+	}
+}
+
+/* Adds the kernel's `got` events at events[have …] to the `have` ones of the rings: bells go, doubles are merged. */
+static int merge(struct set *set, struct epoll_event *events, int have, int got)
+{
+	int gone = got && set->pairs_count && some_peer_is_gone(set);
+	int total = have;
+
+	for (int i = 0; i < got; i++) {
+		struct epoll_event event = events[have + i];
+		int twin = 0;
+
+		if (event.data.u64 == BELL_DATA)
+			continue;
+		note_kernel_event(set, &event, gone);
+		while (twin < have && events[twin].data.u64 != event.data.u64)
+			twin++;
+		if (twin < have)
+			events[twin].events |= event.events;
+		else
+			events[total++] = event;
+	}
+	return total;
+}
+
+static long kernel_gives(struct set *set, int fd, struct epoll_event *events, int have, int count)
+{
+	long got = sys_epoll_wait(fd, events + have, count - have, 0);
+
+	set->kernel_asked = cpu_ticks();
+	return got < 0 ? (have ? have : got) : merge(set, events, have, (int)got);
+}
+
+/* -- waiting ---------------------------------------------------------------------------------------------------------------------------------- */
+
+static long look(struct set *set, int fd, struct epoll_event *events, int count)
+{
+	int have = rings_give(set, events, count);
+
+	if (have == count || (have && cpu_ticks() - set->kernel_asked < clock_ticks_of_us(KERNEL_ASK_US)))
+		return have;
+	return kernel_gives(set, fd, events, have, count);
+}
+
+/* 1: look; 0: sleep. Kernel events found on the way are in *found. */
+static int spin_for_events(struct set *set, int fd, struct epoll_event *events, int count, long *found,
+			   struct signal_mark mark)
+{
+	struct spin spin;
+
+	spin_begin(&spin);
+	while (spin_turn(&spin)) {
+		if (rings_have_posted(set) || signal_came(mark)) {
+			spin_won(&spin);
+			return 1;
+		}
+		if (spin_should_ask(&spin, SPIN_KERNEL_ASK_US)) {
+			*found = kernel_gives(set, fd, events, 0, count);
+			if (*found) {
+				spin_won(&spin);
+				return 1;
+			}
+		}
+	}
+	spin_lost(&spin);
+	return 0;
+}
+
+static void sleep_publish(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	set->sleepers++;
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	spinlock_release(&sets_lock);
+}
+
+/* The bit stays while others sleep: who wakes first looks at the rings after setting it again. */
+static void sleep_withdraw(struct set *set)
+{
+	int others;
+
+	spinlock_acquire(&sets_lock);
+	if (set->sleepers)
+		set->sleepers--;
+	others = set->sleepers || set->polled;
+	for (uint32_t i = 0; i < set->pairs_count; i++) {
+		uint32_t *mask = &pair_own(set->pairs[i].pair)->set_sleep_mask;
+
+		if (others)
+			fetch_or(mask, 1u << set->pairs[i].bell);
+		else
+			fetch_and(mask, ~(1u << set->pairs[i].bell));
+	}
+	spinlock_release(&sets_lock);
+}
+
+static long sleep_for_events(struct set *set, int fd, struct epoll_event *events, int room, uint64_t deadline_ns,
+			     const sigset_t *mask, struct signal_mark mark)
+{
+	long got = 0;
+
+	sleep_publish(set);
+	if (!rings_have_posted(set)) {
+		if (set->pairs_count)
+			count(counter_sleeps, 1);
+		got = sleep_epoll(fd, events, room, deadline_ns, mask, mark);
+	}
+	sleep_withdraw(set);
+	return got > 0 ? merge(set, events, 0, (int)got) : got;
+}
+
+static long wait_loop(struct set *set, int fd, struct epoll_event *events, int count, uint64_t deadline_ns,
+		      const sigset_t *mask)
+{
+	struct signal_mark mark = signal_now();
+
+	for (;;) {
+		long found = look(set, fd, events, count);
+		int have;
+
+		if (found || deadline_ns == 0)
+			return found;
+		if (signal_came(mark))
+			return -EINTR;
+		if (!mask && set->pairs_count && spin_for_events(set, fd, events, count, &found, mark)) {
+			if (found)
+				return found;
+			continue;
+		}
+		found = sleep_for_events(set, fd, events, count, deadline_ns, mask, mark);
+		if (set_of(fd) != set)
+			return -EBADF;
+		if (found > 0) {
+			return found;
+		}
+		have = rings_give(set, events, count);
+		if (have)
+			return have;
+		if (signal_came(mark))
+			return -EINTR;
+		if (found < 0 && found != -EINTR)
+			return found;
+		if (deadline_ns != CLOCK_NEVER && clock_now_ns() >= deadline_ns)
+			return kernel_gives(set, fd, events, 0, count);
+	}
+}
+
+/* A set that this process inherited: its sockets go back to the kernel when it is first used here. */
+static void forked_use(struct set *set)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++)
+		if (items[i].set == (uint32_t)(set - sets) + 1 && sock_enter(&socks[items[i].sock], items[i].fd) == 0)
+			sock_leave(&socks[items[i].sock]);
+	set->forked = 2;
+}
+
+long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct set *set = set_of(set_fd);
+
+	if (set->forked == 1)
+		forked_use(set);
+	return wait_loop(set, set_fd, events, count, deadline_ns, mask);
+}

@@ -1,0 +1,378 @@
+/* The kernel is asked about all descriptors, the rings are looked at beside it; a sleep is on all descriptors and the
+ * bells of the rings. Sockets in plain mode keep their gate raised over the call, so that none attaches under a sleeper. */
+#include "wait/poll.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "base/copy.h"
+#include "base/sys.h"
+#include "sock/option.h"
+#include "wait/epoll.h"
+#include "wait/sleep.h"
+#include "wait/spin.h"
+
+#define ON_STACK_MAX 64
+#define KERNEL_ASK_US 5
+#define READ_EVENTS (POLLIN | POLLRDNORM)
+#define WRITE_EVENTS (POLLOUT | POLLWRNORM)
+
+/* What we know of one polled descriptor. */
+struct polled {
+	struct sock *sock; /* engine: its ring is looked at */
+	struct sock *plain; /* gate raised */
+	uint64_t mark;
+	int bell;
+	int revoked;
+};
+
+struct polling {
+	struct pollfd *fds; /* the program's, copied; behind them room for as many bells */
+	struct polled *sides;
+	unsigned long count;
+	unsigned long bells; /* behind fds */
+	unsigned long engines;
+	void *map;
+	size_t map_bytes;
+};
+
+int poll_concerns_us(const struct pollfd *fds, unsigned long count)
+{
+	for (unsigned long i = 0; i < count; i++) {
+		enum descriptor_kind kind = descriptor_kind(descriptor_entry(fds[i].fd));
+
+		if (kind == DESCRIPTOR_SOCKET || kind == DESCRIPTOR_SET)
+			return 1;
+	}
+	return 0;
+}
+
+static short ring_events(struct sock *sock, int fd, short wanted)
+{
+	short ready = 0;
+
+	if (load_relaxed(&sock->shared->pending_error))
+		ready |= POLLERR | (wanted & (READ_EVENTS | WRITE_EVENTS));
+	if (wanted & READ_EVENTS && local_ring_unread(&sock->end) &&
+	    (!(load_relaxed(&sock->shared->flags) & SOCK_LOWAT) || epoll_has_low_water(sock, fd)))
+		ready |= wanted & READ_EVENTS;
+	return ready;
+}
+
+/* -- beginning and end ---------------------------------------------------------------------------------------------------- */
+
+static void side_begin(struct polling *polling, unsigned long i)
+{
+	int fd = polling->fds[i].fd;
+	struct polled *side = &polling->sides[i];
+	struct sock *sock = fd < 0 ? NULL : sock_of(fd);
+
+	side->bell = -1;
+	if (fd >= 0 && descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_SET)
+		epoll_set_is_polled(fd);
+	if (fd >= 0 && descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_OWN)
+		polling->fds[i].fd = INT32_MAX; /* not there, for the program */
+	if (!sock)
+		return;
+	if (sock_enter(sock, fd)) {
+		side->sock = sock;
+		side->mark = local_rx_mark(&sock->end);
+		polling->engines++;
+	} else {
+		side->plain = sock;
+	}
+}
+
+static int polling_begin(struct polling *polling, const struct pollfd *fds, unsigned long count)
+{
+	if (count > ON_STACK_MAX) {
+		polling->map_bytes = count * (2 * sizeof(struct pollfd) + sizeof(struct polled));
+		polling->map = mmap(NULL, polling->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (polling->map == MAP_FAILED) {
+			polling->map = NULL;
+			return -ENOMEM;
+		}
+		polling->sides = polling->map;
+		polling->fds = (struct pollfd *)(polling->sides + count);
+	}
+	memset(polling->sides, 0, count * sizeof(*polling->sides));
+	memcpy(polling->fds, fds, count * sizeof(*fds));
+	polling->count = count;
+	for (unsigned long i = 0; i < count; i++)
+		side_begin(polling, i);
+	return 0;
+}
+
+static void polling_end(struct polling *polling)
+{
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].plain)
+			sock_leave(polling->sides[i].plain);
+	if (polling->map)
+		munmap(polling->map, polling->map_bytes);
+}
+
+/* -- looking --------------------------------------------------------------------------------------------------------------- */
+
+static int rings_ready(const struct polling *polling)
+{
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].sock &&
+		    ring_events(polling->sides[i].sock, polling->fds[i].fd, polling->fds[i].events))
+			return 1;
+	return 0;
+}
+
+static long ask_kernel(struct polling *polling)
+{
+	return sys_poll(polling->fds, polling->count, 0);
+}
+
+/* Adds the rings' events to what the kernel said. The number of ready descriptors. */
+static long merge(struct polling *polling)
+{
+	long ready = 0;
+
+	for (unsigned long i = 0; i < polling->count; i++) {
+		struct polled *side = &polling->sides[i];
+		struct pollfd *fd = &polling->fds[i];
+
+		if (side->sock) {
+			if (fd->revents & (POLLRDHUP | POLLHUP | POLLERR))
+				local_service(&side->sock->end, fd->fd);
+			if (fd->revents && !pair_peer_lives(side->sock->end.pair) &&
+			    fd->revents & (POLLIN | POLLRDHUP | POLLHUP))
+				epoll_check_end(side->sock, fd->fd);
+			fd->revents |= ring_events(side->sock, fd->fd, fd->events);
+		}
+		ready += fd->revents != 0;
+	}
+	return ready;
+}
+
+static long look(struct polling *polling)
+{
+	long asked = ask_kernel(polling);
+
+	return asked < 0 ? asked : merge(polling);
+}
+
+/* One socket, the usual case: no system call where the shared memory tells all. -1: it does not. */
+static long look_at_one(struct polling *polling)
+{
+	struct pollfd *fd = polling->fds;
+	struct sock *sock = polling->sides[0].sock;
+	short known;
+
+	if (polling->count != 1 || !sock || fd->events & ~(READ_EVENTS | WRITE_EVENTS))
+		return -1;
+	if (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
+	    !local_peer_is_well(&sock->end))
+		return -1;
+	known = ring_events(sock, fd->fd, fd->events);
+	if (!known || known & POLLERR || (fd->events & WRITE_EVENTS && !local_sends_by_ring(&sock->end)))
+		return -1;
+	fd->revents = (short)(known | (fd->events & WRITE_EVENTS));
+	return 1;
+}
+
+/* -- waiting ----------------------------------------------------------------------------------------------------------------- */
+
+static int spin_for_ready(struct polling *polling, struct signal_mark mark)
+{
+	struct spin spin;
+
+	spin_begin(&spin);
+	while (spin_turn(&spin)) {
+		if (rings_ready(polling) || signal_came(mark) ||
+		    (spin_should_ask(&spin, KERNEL_ASK_US) && ask_kernel(polling) != 0)) {
+			spin_won(&spin);
+			return 1;
+		}
+	}
+	spin_lost(&spin);
+	return 0;
+}
+
+static void add_bell(struct polling *polling, int bell_fd)
+{
+	struct pollfd *bells = polling->fds + polling->count;
+
+	for (unsigned long i = 0; i < polling->bells; i++)
+		if (bells[i].fd == bell_fd)
+			return;
+	bells[polling->bells++] = (struct pollfd){.fd = bell_fd, .events = POLLIN};
+}
+
+static void publish_sleep(struct polling *polling, unsigned long i)
+{
+	struct polled *side = &polling->sides[i];
+	struct pair *pair = side->sock->end.pair;
+
+	if (!(polling->fds[i].events & READ_EVENTS))
+		return;
+	if (!(load_relaxed(&side->sock->shared->flags) & SOCK_RX_KERNEL))
+		side->bell = pair_bell_lease(pair, (uint32_t)thread_id());
+	if (side->bell >= 0) {
+		add_bell(polling, pair->bells[side->bell]);
+		fetch_or(&side->sock->end.rx->sleep_mask, 1u << side->bell);
+	} else {
+		side->revoked = 1;
+		local_rx_revoke_empty(&side->sock->end);
+	}
+}
+
+static void withdraw_sleep(struct polled *side, int fd)
+{
+	if (side->bell >= 0) {
+		fetch_and(&side->sock->end.rx->sleep_mask, ~(1u << side->bell));
+		pair_bell_return(side->sock->end.pair, side->bell);
+		side->bell = -1;
+	}
+	if (side->revoked) {
+		local_rx_allow(&side->sock->end);
+		side->revoked = 0;
+	}
+	local_service(&side->sock->end, fd);
+}
+
+static void drain_bells(struct polling *polling)
+{
+	struct pollfd *bells = polling->fds + polling->count;
+	uint64_t rings;
+
+	for (unsigned long i = 0; i < polling->bells; i++)
+		if (bells[i].revents)
+			sys_read(bells[i].fd, &rings, sizeof(rings));
+	polling->bells = 0;
+}
+
+static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, const sigset_t *mask, struct signal_mark mark)
+{
+	long slept = 0;
+
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].sock)
+			publish_sleep(polling, i);
+	if (!rings_ready(polling))
+		slept = sleep_poll(polling->fds, polling->count + polling->bells, deadline_ns, mask, mark);
+	drain_bells(polling);
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].sock)
+			withdraw_sleep(&polling->sides[i], polling->fds[i].fd);
+	return slept;
+}
+
+static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct signal_mark mark = signal_now();
+
+	for (;;) {
+		long ready = look_at_one(polling);
+
+		if (ready < 0)
+			ready = look(polling);
+		if (ready || deadline_ns == 0)
+			return ready;
+		if (deadline_ns != CLOCK_NEVER && clock_now_ns() >= deadline_ns)
+			return 0;
+		if (signal_came(mark))
+			return -EINTR;
+		if (!mask && polling->engines && spin_for_ready(polling, mark))
+			continue;
+		ready = sleep_until_ready(polling, deadline_ns, mask, mark);
+		if (signal_came(mark) || ready == -EINTR) {
+			ready = look(polling);
+			return ready ? ready : -EINTR;
+		}
+		if (ready < 0)
+			return ready;
+	}
+}
+
+long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct pollfd copies[2 * ON_STACK_MAX];
+	struct polled sides[ON_STACK_MAX];
+	struct polling polling = {.fds = copies, .sides = sides};
+	long ready = polling_begin(&polling, fds, count);
+
+	if (ready)
+		return ready;
+	ready = wait_loop(&polling, deadline_ns, mask);
+	for (unsigned long i = 0; ready >= 0 && i < count; i++)
+		fds[i].revents = polling.fds[i].revents;
+	polling_end(&polling);
+	return ready;
+}
+
+/* -- select ---------------------------------------------------------------------------------------------------------------------- */
+
+#define SELECT_READ (POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR)
+#define SELECT_WRITE (POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)
+#define SELECT_ERROR POLLPRI
+
+static int in_set(const fd_set *set, int fd)
+{
+	return set && FD_ISSET(fd, set);
+}
+
+int poll_select_concerns_us(int count, const fd_set *reads, const fd_set *writes, const fd_set *errors)
+{
+	for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++) {
+		enum descriptor_kind kind = descriptor_kind(descriptor_entry(fd));
+
+		if ((kind == DESCRIPTOR_SOCKET || kind == DESCRIPTOR_SET) &&
+		    (in_set(reads, fd) || in_set(writes, fd) || in_set(errors, fd)))
+			return 1;
+	}
+	return 0;
+}
+
+static unsigned long select_to_poll(int count, const fd_set *reads, const fd_set *writes, const fd_set *errors,
+				    struct pollfd *fds)
+{
+	unsigned long used = 0;
+
+	for (int fd = 0; fd < count; fd++) {
+		short events = (short)((in_set(reads, fd) ? POLLIN | POLLRDNORM | POLLRDBAND : 0) |
+				       (in_set(writes, fd) ? POLLOUT | POLLWRNORM | POLLWRBAND : 0) |
+				       (in_set(errors, fd) ? POLLPRI : 0));
+
+		if (events)
+			fds[used++] = (struct pollfd){.fd = fd, .events = events};
+	}
+	return used;
+}
+
+static long put_bit(fd_set *set, int fd, int ready)
+{
+	if (!in_set(set, fd))
+		return 0;
+	if (ready)
+		return 1;
+	FD_CLR(fd, set);
+	return 0;
+}
+
+long poll_select(int count, fd_set *reads, fd_set *writes, fd_set *errors, uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct pollfd fds[FD_SETSIZE];
+	unsigned long used = select_to_poll(count < FD_SETSIZE ? count : FD_SETSIZE, reads, writes, errors, fds);
+	long ready = poll_wait(fds, used, deadline_ns, mask);
+	long bits = 0;
+
+	if (ready < 0)
+		return ready;
+	for (unsigned long i = 0; i < used; i++)
+		if (fds[i].revents & POLLNVAL)
+			return -EBADF;
+	for (unsigned long i = 0; i < used; i++) {
+		bits += put_bit(reads, fds[i].fd, fds[i].revents & SELECT_READ);
+		bits += put_bit(writes, fds[i].fd, fds[i].revents & SELECT_WRITE);
+		bits += put_bit(errors, fds[i].fd, fds[i].revents & SELECT_ERROR);
+	}
+	return bits;
+}

@@ -1,0 +1,74 @@
+/* The policy: a streak of lost spins makes the next ones rarer. */
+#include "wait/spin.h"
+
+#include "base/clock.h"
+#include "base/options.h"
+#include "shm/arena.h"
+
+#define LOST_BEFORE_RARE 3
+#define TRIAL_EVERY_MAX 64
+#define DESCHEDULED_US 200
+#define TURNS_BETWEEN_LOOKS 8
+
+static __thread uint32_t lost_streak;
+static __thread uint32_t skipped;
+
+static int is_worth_it(void)
+{
+	uint32_t every;
+
+	if (!options.spin_adaptive || lost_streak < LOST_BEFORE_RARE)
+		return 1;
+	every = lost_streak >= 16 ? TRIAL_EVERY_MAX : 4u << (lost_streak - LOST_BEFORE_RARE) / 3;
+	if (++skipped < every)
+		return 0;
+	skipped = 0;
+	return 1;
+}
+
+void spin_begin(struct spin *spin)
+{
+	spin->start = spin->last = spin->asked = cpu_ticks();
+	spin->budget = options.spin_us && is_worth_it() ? clock_ticks_of_us((uint64_t)options.spin_us) : 0;
+	spin->round = 0;
+}
+
+int spin_turn(struct spin *spin)
+{
+	uint64_t now;
+
+	if (!spin->budget)
+		return 0;
+	cpu_pause();
+	if (++spin->round % TURNS_BETWEEN_LOOKS)
+		return 1;
+	now = cpu_ticks();
+	if (options.spin_adaptive && now - spin->last > clock_ticks_of_us(DESCHEDULED_US))
+		lost_streak++;
+	spin->last = now;
+	return now - spin->start < spin->budget;
+}
+
+int spin_should_ask(struct spin *spin, uint64_t every_us)
+{
+	if (spin->last - spin->asked < clock_ticks_of_us(every_us))
+		return 0;
+	spin->asked = spin->last;
+	return 1;
+}
+
+void spin_won(struct spin *spin)
+{
+	if (!spin->budget)
+		return;
+	lost_streak = 0;
+	count(counter_spins_won, 1);
+}
+
+void spin_lost(struct spin *spin)
+{
+	if (!spin->budget)
+		return;
+	lost_streak++;
+	count(counter_spins_lost, 1);
+}

@@ -1,0 +1,1 @@
+"""Starting a program under Byway: can it be accelerated, and with which settings."""

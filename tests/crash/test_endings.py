@@ -1,0 +1,68 @@
+"""Every ending, small, on the kernel (is the test itself right?) and under Byway (is it what the kernel gives?)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.crash import points
+from tests.crash.__main__ import hash_seed
+from tests.crash.runner import Oracle, difference, run_case
+from tests.crash.scenarios import MEGABYTE, SCENARIOS, draw_shape
+from tests.programs import harness
+
+ROUNDS = 3
+ROUND_S = 20.0
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_kernel_gives_an_outcome(name: str, tmp_path: Path) -> None:
+    """Non-racy scenarios give one outcome a shape: else comparing would prove nothing."""
+    shape = draw_shape(hash_seed(1, name, 0), harness.local_addresses(), MEGABYTE, 4 * MEGABYTE)
+    oracle = Oracle(name, tmp_path, ROUND_S)
+    outcomes = {oracle.round(shape) for _ in range(2)}
+    assert SCENARIOS[name](shape).racy or len(outcomes) == 1, "\n".join(map(str, outcomes))
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_byway_gives_what_the_kernel_gives(name: str, tmp_path: Path) -> None:
+    if missing := harness.byway_missing():
+        pytest.skip(missing)
+    world = harness.byway_world()
+    oracle = Oracle(name, tmp_path, ROUND_S)
+    for number in range(ROUNDS):
+        shape = draw_shape(hash_seed(1, name, number), harness.local_addresses(), MEGABYTE, 20 * MEGABYTE)
+        outcome = run_case(SCENARIOS[name](shape), shape, (world, world), tmp_path, ROUND_S)
+        assert oracle.allows(shape, outcome), difference(oracle, shape, outcome)
+
+
+MIXED = ["write_killed", "reader_killed_with_bytes_unread", "half_close_then_answer_and_death", "full_then_killed"]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("byway_index", (0, 1), ids=("sender", "receiver"))
+@pytest.mark.parametrize("name", MIXED)
+def test_one_end_under_byway(name: str, byway_index: int, tmp_path: Path) -> None:
+    if missing := harness.byway_missing():
+        pytest.skip(missing)
+    worlds = (harness.byway_world(), harness.KERNEL) if byway_index == 0 else (harness.KERNEL, harness.byway_world())
+    oracle = Oracle(name, tmp_path, ROUND_S)
+    shape = draw_shape(hash_seed(2, name, byway_index), harness.local_addresses(), MEGABYTE, 8 * MEGABYTE)
+    outcome = run_case(SCENARIOS[name](shape), shape, worlds, tmp_path, ROUND_S)
+    assert oracle.allows(shape, outcome), difference(oracle, shape, outcome)
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", points.names())
+def test_death_at_crash_point(name: str, tmp_path: Path) -> None:
+    if missing := points.missing():
+        pytest.skip(missing)
+    oracle = points.PointOracle(tmp_path, ROUND_S)
+    for number in range(4):
+        shape = draw_shape(hash_seed(1, name, number), harness.local_addresses(), MEGABYTE, MEGABYTE)
+        outcome = points.run_point(name, shape, tmp_path, ROUND_S)
+        objection = points.failure(name, shape, outcome, oracle)
+        assert objection is None, objection

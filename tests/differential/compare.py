@@ -1,0 +1,143 @@
+"""Judges two runs of a case. Strict, but for what Linux itself leaves open.
+
+Left open: how much of a large send or receive is done at once, and what readiness shows while that is so. A stream is
+*loose* from the moment when more is under way than any socket buffer is sure to hold (FLIGHT_STRICT_BYTES) until
+nothing is; loose receives must still bring the right bytes in the right order, and a drain must bring them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .case import Case, Step, end_of, other_end
+from .run import BLOCKED, DONE, Outcome, Trace
+
+FLIGHT_STRICT_BYTES = 32_768  # a receive queue holds this much, in whatever pieces it came
+SEND_STRICT_BYTES = 200_000  # a fresh sender takes this much at once
+PIECE_BYTES = 16_384  # a send up to this size arrives at once
+IN_PIECES = ("sendmmsg", "sendfile", "splice", "stdio", "writev", "sendmsg", "pwritev2", "dprintf")
+SMALL_BUFFERS_BYTES = 1  # … when the case has set SO_SNDBUF or SO_RCVBUF
+SO_SNDBUF, SO_RCVBUF = 7, 8
+RAW = ("c", "h")  # checksum and first bytes: only where `content` cannot be told (out-of-band data)
+AMOUNTS = ("r", "n", "e", "value", "events", "content", "missing", "count", "message_flags", *RAW)
+
+
+@dataclass(frozen=True)
+class Difference:
+    index: int
+    step: Step
+    kernel: str
+    byway: str
+
+    def __str__(self) -> str:
+        return f"step {self.index} {self.step}\n      kernel: {self.kernel}\n      byway:  {self.byway}"
+
+
+class Flights:
+    """How much is under way on each stream in one run, as the walk goes on."""
+
+    def __init__(self) -> None:
+        self.bytes: dict[str, int] = {}
+
+    def count(self, step: Step, outcome: Outcome) -> None:
+        sends, receives = step.sends(), step.receives()
+        done = outcome.number("n", max(outcome.number("r"), 0))
+        if sends:
+            self.bytes[sends] = self.bytes.get(sends, 0) + done
+        if receives and not step.number("flags") & 2:  # MSG_PEEK
+            self.bytes[receives] = self.bytes.get(receives, 0) - done
+
+
+class Walk:
+    def __init__(self, case: Case, kernel: Trace, byway: Trace) -> None:
+        self.case = case
+        self.kernel = kernel
+        self.byway = byway
+        self.flights = (Flights(), Flights())
+        self.loose: set[str] = set()
+        self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
+        self.small = any(
+            step.call == "setsockopt" and step.number("level", 1) == 1 and step.number("name") in (SO_SNDBUF, SO_RCVBUF)
+            for step in case.steps
+        )
+
+    def differences(self) -> list[Difference]:
+        found = []
+        for index, step in enumerate(self.case.steps):
+            ours, theirs = self.byway.outcomes[index], self.kernel.outcomes[index]
+            self.loosen(step)
+            self.loosen_wakeup(step, ours, theirs)
+            if not self.same(step, theirs, ours):
+                found.append(Difference(index, step, show(theirs, index), show(ours, index)))
+            for flights, outcome in zip(self.flights, (theirs, ours), strict=True):
+                flights.count(step, outcome)
+            self.tighten()
+        return found
+
+    def loosen_wakeup(self, step: Step, ours: Outcome, theirs: Outcome) -> None:
+        """A sleeper that is woken by the first piece of several may or may not see the second."""
+        stream, index = step.receives(), theirs.finished_at
+        if stream and index is not None and index == ours.finished_at:
+            by = self.case.steps[index]
+            if by.sends() == stream and (by.text("api") in IN_PIECES or by.number("len") > PIECE_BYTES):
+                self.loose.add(stream)
+
+    def loosen(self, step: Step) -> None:
+        stream = step.sends()
+        if not stream:
+            return
+        limit = SMALL_BUFFERS_BYTES if self.small else FLIGHT_STRICT_BYTES
+        under_way = max(flights.bytes.get(stream, 0) for flights in self.flights)
+        if under_way + step.number("len") > limit:
+            self.loose.add(stream)
+
+    def tighten(self) -> None:
+        self.loose = {s for s in self.loose if any(f.bytes.get(s, 0) != 0 for f in self.flights)}
+
+    def concerns_loose(self, step: Step) -> bool:
+        if step.call in ("poll", "select", "epoll_wait"):
+            return bool(self.loose)
+        end = end_of(step.text("fd"))
+        return bool(end and (end in self.loose or other_end(end) in self.loose))
+
+    def send_is_open(self, step: Step) -> bool:
+        stream = step.sends()
+        under_way = max(flights.bytes.get(stream or "", 0) for flights in self.flights)
+        limit = SMALL_BUFFERS_BYTES if self.small else SEND_STRICT_BYTES
+        return under_way + step.number("len") > limit
+
+    def same(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
+        if ours.fields.get("content", "right") != "right":
+            return False
+        if self.apart or strictly_same(theirs, ours):
+            return True
+        if not self.concerns_loose(step):
+            return False
+        if step.sends() and not self.send_is_open(step):
+            return False
+        if theirs.kind != ours.kind or theirs.finished_at != ours.finished_at:
+            self.apart = {theirs.kind, ours.kind} <= {DONE, BLOCKED}
+            return self.apart
+        return loosely_same(theirs, ours)
+
+
+def strictly_same(theirs: Outcome, ours: Outcome) -> bool:
+    return (theirs.kind, theirs.finished_at, theirs.fields) == (ours.kind, ours.finished_at, ours.fields)
+
+
+def loosely_same(theirs: Outcome, ours: Outcome) -> bool:
+    """Amounts may differ; errors only where one of the two could not go on just then."""
+    errors = {outcome.fields["e"] for outcome in (theirs, ours) if "e" in outcome.fields}
+    rest = [{k: v for k, v in o.fields.items() if k not in AMOUNTS} for o in (theirs, ours)]
+    if len(errors) == 2 or (errors and errors != {"EAGAIN"} and ("e" in theirs.fields) != ("e" in ours.fields)):
+        return False
+    return rest[0] == rest[1]
+
+
+def show(outcome: Outcome, index: int) -> str:
+    when = "" if outcome.finished_at in (index, None) else f" (ended by step {outcome.finished_at})"
+    return f"{outcome}{when}"
+
+
+def differences(case: Case, kernel: Trace, byway: Trace) -> list[Difference]:
+    return Walk(case, kernel, byway).differences()

@@ -1,0 +1,27 @@
+"""Two processes, many threads and connections, everything at random, while both processors are wanted by others.
+
+Longer: `python -m tests.stress --seconds 600 --seed 5`.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.programs import harness
+from tests.programs.harness import Programs, World
+from tests.stress.campaign import VARIANTS, run_stress
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.mark.parametrize("connections", (1, 8, 60))
+def test_stress(group: Programs, worlds: tuple[World, World], connections: int) -> None:
+    run_stress(group, worlds, seconds=1.5, connections=connections, seed=connections, load=connections == 8)
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_stress_with_options(group: Programs, variant: str) -> None:
+    if missing := harness.byway_missing():
+        pytest.skip(missing)
+    world = harness.byway_world().with_options(**VARIANTS[variant])
+    run_stress(group, (world, world), seconds=1.5, connections=12, seed=7, load=True)
