@@ -6,18 +6,13 @@
 
 #define SPINS_MAX 200
 #define YIELDS_BEFORE_ASKING 64
-#define STOPPED_ASKS_BEFORE_TAKEOVER 20
 
-static int owner_is_gone_or_stopped(uint64_t held, int *stopped_asks)
+static int owner_is_gone(uint64_t held)
 {
 	char state;
 
 	process_start_time((long)(held & LOCK_OWNER_MASK), &state);
-	if (state == PROCESS_STATE_GONE)
-		return 1;
-	if (state == 'T' || state == 't')
-		return ++*stopped_asks >= STOPPED_ASKS_BEFORE_TAKEOVER;
-	return 0;
+	return state == PROCESS_STATE_GONE;
 }
 
 static int take_over(uint64_t *word, uint64_t held)
@@ -29,8 +24,6 @@ static int take_over(uint64_t *word, uint64_t held)
 
 int lock_contended(uint64_t *word)
 {
-	int stopped_asks = 0;
-
 	for (unsigned tries = 0;; tries++) {
 		uint64_t held = load_relaxed(word);
 
@@ -43,8 +36,7 @@ int lock_contended(uint64_t *word)
 			cpu_pause();
 			continue;
 		}
-		if (tries % YIELDS_BEFORE_ASKING == 0 && owner_is_gone_or_stopped(held, &stopped_asks) &&
-		    take_over(word, held))
+		if (tries % YIELDS_BEFORE_ASKING == 0 && owner_is_gone(held) && take_over(word, held))
 			return 1;
 		SYS0(SYS_sched_yield);
 	}

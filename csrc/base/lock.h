@@ -1,9 +1,9 @@
 /* A lock whose owner is in the same word, for memory that several processes of one family map.
  *
- * Word: bits 0–31 thread id of the owner (0: free), bits 32–46 generation, bit 47 contended.
+ * Word: bits 0–31 thread id of the owner (0: free), bits 32–45 generation.
  * The generation also stands in the word that the lock protects (ring tail or head): every step is published there by
- * compare-and-swap, so that the late step of an owner whose lock was taken over (dead, or stopped for long) fails.
- * Taken inside a critical section, for a bounded time only: an owner never sleeps. */
+ * compare-and-swap. Only a dead owner's lock is taken over: a stopped one may still be in the middle of a copy or of a
+ * kernel call, whose late effect no generation can refuse (models/lock.pml). Taken inside a critical section, for a bounded time only: an owner never sleeps. */
 #ifndef BYWAY_BASE_LOCK_H
 #define BYWAY_BASE_LOCK_H
 
@@ -11,10 +11,10 @@
 #include "base/critical.h"
 
 #define LOCK_GENERATION_SHIFT 32
-#define LOCK_GENERATION_MASK 0x7fff
+#define LOCK_GENERATION_MASK 0x3fff
 #define LOCK_OWNER_MASK 0xffffffffu
 
-/* Slow path: waits, and takes over from a dead or stopped owner. Returns 1 when it took over. */
+/* Slow path: waits, and takes over from a dead owner. Returns 1 when it took over. */
 int lock_contended(uint64_t *word);
 
 static inline uint64_t lock_generation(uint64_t word)

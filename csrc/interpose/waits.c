@@ -154,14 +154,12 @@ EXPORT int epoll_create1(int flags)
 EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
 {
 	uint32_t entry = descriptor_entry(fd);
-	int result;
 
+	if (likely(!entry) || thread.vforked)
+		return REAL(epoll_ctl)(set, operation, fd, event);
 	if (descriptor_kind(entry) == DESCRIPTOR_OWN)
 		return (int)interpose_result(-EBADF);
-	result = REAL(epoll_ctl)(set, operation, fd, event);
-	if (unlikely(entry && !result))
-		epoll_control(set, operation, fd, event);
-	return result;
+	return (int)interpose_result(epoll_control(set, operation, fd, event));
 }
 
 static int set_is_ours(int set, const struct epoll_event *events, int count)

@@ -24,6 +24,8 @@ struct local_end {
 	uint64_t head_seen;        /* of tx: what the receiver had taken when we last looked */
 	uint64_t back_off_until;   /* ticks: no move to the ring before */
 	uint64_t back_off_us;
+	/* under the reader's lock */
+	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
 };
@@ -39,7 +41,8 @@ enum {
 	SOCK_FIN_SEEN = 64,
 	SOCK_GONE = 128,          /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256,         /* SO_RCVLOWAT was set */
-	SOCK_TIMEOUTS = 512       /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_TIMEOUTS = 512,      /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_LEFTOVER = 1024      /* a sender died taking bytes back: what it had not sent is read from the ring */
 };
 
 /* -- section 3 ------------------------------------------------------------------------------------------------------ */
@@ -70,9 +73,11 @@ static inline uint64_t local_rx_mark(const struct local_end *end)
 
 /* -- sleeping, section 5 --------------------------------------------------------------------------------------------- */
 
-/* Revokes the ring while it is empty, for a sleep in the kernel. 0: done; -EAGAIN: there is something to read. */
-int local_rx_revoke_empty(struct local_end *end);
-/* Allows the ring again, unless it is revoked for good. */
+/* A sleep in the kernel begins: revokes the ring while it is empty. 0: done; -EAGAIN: there is something to read. Either
+ * way local_kernel_sleep_ends must follow: the last sleeper allows the ring again. */
+int local_kernel_sleep_begins(struct local_end *end);
+void local_kernel_sleep_ends(struct local_end *end);
+/* Allows the ring, unless it is revoked for good or somebody sleeps in the kernel. */
 void local_rx_allow(struct local_end *end);
 /* Duties towards the other end that it asks for by marks: take back unread bytes (section 7). Call after a wake-up. */
 void local_service(struct local_end *end, int fd);

@@ -11,13 +11,15 @@
 
 /* -- revoke ----------------------------------------------------------------------------------------------------------- */
 
-static void revoke(struct local_end *end)
+static void revoke_for_good(struct local_end *end)
 {
-	if (!(fetch_or(&end->rx->tail, SHM_TAIL_REVOKED) & SHM_TAIL_REVOKED))
+	fetch_or(&end->socket->flags, SOCK_RX_KERNEL);
+	if (!(fetch_or(&end->rx->tail, SHM_TAIL_REVOKED | SHM_TAIL_NEVER) & SHM_TAIL_NEVER))
 		count(counter_revokes, 1);
 }
 
-int local_rx_revoke_empty(struct local_end *end)
+/* Reader's lock held. */
+static int revoke_empty(struct local_end *end)
 {
 	uint64_t tail = load_acquire(&end->rx->tail);
 
@@ -31,24 +33,47 @@ int local_rx_revoke_empty(struct local_end *end)
 	return local_readable(end) ? -EAGAIN : 0;
 }
 
+/* Reader's lock held. */
+static void allow(struct local_end *end)
+{
+	uint64_t tail = load_acquire(&end->rx->tail);
+
+	do {
+		if (tail & SHM_TAIL_NEVER || !(tail & SHM_TAIL_REVOKED) || end->kernel_sleepers)
+			return;
+	} while (!compare_swap(&end->rx->tail, &tail, tail & ~SHM_TAIL_REVOKED));
+}
+
+int local_kernel_sleep_begins(struct local_end *end)
+{
+	int result;
+
+	local_lock_reader(end);
+	end->kernel_sleepers++;
+	result = revoke_empty(end);
+	local_unlock_reader(end);
+	return result;
+}
+
+void local_kernel_sleep_ends(struct local_end *end)
+{
+	local_lock_reader(end);
+	end->kernel_sleepers--;
+	allow(end);
+	local_unlock_reader(end);
+}
+
 void local_rx_allow(struct local_end *end)
 {
-	if (!(load_relaxed(&end->rx->tail) & SHM_TAIL_REVOKED))
-		return;
-	if (load_relaxed(&end->socket->flags) & SOCK_RX_KERNEL)
-		return;
-	fetch_and(&end->rx->tail, ~SHM_TAIL_REVOKED);
-	/* Someone may have revoked for good between the look and the clearing. */
-	if (load_acquire(&end->socket->flags) & SOCK_RX_KERNEL)
-		revoke(end);
+	local_lock_reader(end);
+	allow(end);
+	local_unlock_reader(end);
 }
 
 void local_to_kernel(struct local_end *end, int rx, int tx)
 {
-	if (rx) {
-		fetch_or(&end->socket->flags, SOCK_RX_KERNEL);
-		revoke(end);
-	}
+	if (rx)
+		revoke_for_good(end);
 	if (tx) {
 		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
 		local_lock_writer(end);
@@ -86,6 +111,8 @@ static void untake(struct local_end *end, int fd, uint64_t head, uint64_t sent)
 	end->tx->change_offset[(end->tx->change_count + 1) % SHM_CHANGES_MAX] = offset;
 	store_release(&end->tx->change_count, end->tx->change_count + 1);
 	end->socket->moves_to_ring++;
+	cpu_fence();
+	local_wake_peer(end);
 }
 
 static long send_from_ring(struct local_end *end, int fd, uint64_t offset, uint64_t bytes)
@@ -186,8 +213,7 @@ void local_shutdown(struct local_end *end, int how)
 		CRASH_POINT(shutdown_moved);
 		local_unlock_writer(end);
 	}
-	fetch_or(&end->socket->flags, SOCK_RX_KERNEL);
-	revoke(end);
+	revoke_for_good(end);
 }
 
 static void reset_at_close(int fd)
@@ -201,8 +227,8 @@ void local_close(struct local_end *end, int fd, int sole)
 {
 	uint64_t unread;
 
-	fetch_or(&end->socket->flags, SOCK_RX_KERNEL | SOCK_TX_KERNEL);
-	revoke(end);
+	fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
+	revoke_for_good(end);
 	unread = local_ring_unread(end);
 	CRASH_POINT(close_revoked);
 	local_lock_writer(end);

@@ -129,9 +129,12 @@ static int recover_taken_back(struct local_end *end, int fd)
 		resent = received - end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 	if (resent > ((load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK))
 		resent = (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
-	return compare_swap(&end->rx->head, &head,
-			    (head & ~(uint64_t)(SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) |
-				    ((head + resent) & SHM_OFFSET_MASK));
+	if (!compare_swap(&end->rx->head, &head,
+			  (head & ~(uint64_t)(SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) |
+				  ((head + resent) & SHM_OFFSET_MASK)))
+		return 0;
+	fetch_or(&end->socket->flags, SOCK_LEFTOVER);
+	return 1;
 }
 
 /* The kernel said end (0) or an error. It is believed only if nothing was published or changed before it. */
@@ -173,12 +176,12 @@ static long ring_empty(struct local_end *end, int fd)
 	return believe_end(end, fd, kernel_peek(fd), mark);
 }
 
-static long ring_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tail, uint64_t taken, uint64_t changes,
+		      struct cursor *to)
 {
-	uint64_t head = load_relaxed(&end->rx->head);
 	uint64_t offset = head & SHM_OFFSET_MASK;
-	uint64_t limit = taken < changes ? end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] & SHM_OFFSET_MASK
-					 : load_acquire(&end->rx->tail) & SHM_OFFSET_MASK;
+	uint64_t limit = SHM_OFFSET_MASK &
+			 (taken < changes ? end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] : tail);
 	uint64_t available = (limit - offset) & SHM_OFFSET_MASK;
 
 	if (taken < changes && (available == 0 || available > SHM_OFFSET_MASK / 2)) {
@@ -257,18 +260,23 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 	return believe_end(end, fd, kernel_peek(fd), mark);
 }
 
+/* The order of the loads counts: a head and a tail from before the look at change_count belong to its segment. */
 static long recv_step(struct local_end *end, int fd, struct cursor *to)
 {
 	uint64_t taken = load_relaxed(&end->rx->changes_taken);
+	uint64_t head = load_acquire(&end->rx->head);
+	uint64_t tail = load_acquire(&end->rx->tail);
 	uint64_t changes = load_acquire(&end->rx->change_count);
 
 	if (unlikely(changes - taken > SHM_CHANGES_MAX)) {
 		local_protocol_error(end);
 		return -ECONNRESET;
 	}
-	if (unlikely(taken == changes && !(taken & 1) && local_ring_unread(end))) /* left by recover_taken_back */
-		return ring_take(end, load_relaxed(&end->rx->head), load_acquire(&end->rx->tail) & SHM_OFFSET_MASK, to);
-	return taken & 1 ? ring_turn(end, fd, taken, changes, to) : kernel_turn(end, fd, taken, changes, to);
+	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_LEFTOVER) && (head ^ tail) & SHM_OFFSET_MASK)
+		return ring_take(end, head, tail & SHM_OFFSET_MASK, to);
+	if (taken & 1)
+		return ring_turn(end, fd, head, tail, taken, changes, to);
+	return kernel_turn(end, fd, taken, changes, to);
 }
 
 /* More after a take: only where a change of carrier is known, or a kernel receive filled its piece of the buffers. */

@@ -12,7 +12,6 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
-#define PENDING_CHANGES_MAX 6 /* so that the way back to the kernel is always open */
 #define PUBLISH_BYTES_MIN 4096
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000
@@ -27,7 +26,7 @@ void local_lock_writer(struct local_end *end)
 	count(counter_lock_takeovers, 1);
 	tail = load_acquire(&end->tx->tail);
 	while (!compare_swap(&end->tx->tail, &tail,
-			     (tail & (SHM_TAIL_REVOKED | SHM_OFFSET_MASK)) |
+			     (tail & (SHM_TAIL_REVOKED | SHM_TAIL_NEVER | SHM_OFFSET_MASK)) |
 				     lock_generation(end->socket->writer_lock) << SHM_GENERATION_SHIFT))
 		;
 }
@@ -111,14 +110,10 @@ static int ring_is_wanted(struct local_end *end, uint64_t tail)
 
 static int may_move_to_ring(struct local_end *end)
 {
-	uint64_t changes = end->tx->change_count;
-	uint64_t pending = changes - load_acquire(&end->tx->changes_taken);
-
-	if (pending > PENDING_CHANGES_MAX)
+	/* Every earlier change passed: at most three are ever pending (here, on, and back with bytes taken back). */
+	if (end->tx->change_count != load_acquire(&end->tx->changes_taken))
 		return 0;
-	if (end->back_off_until && (pending || cpu_ticks() < end->back_off_until))
-		return 0;
-	return 1;
+	return !end->back_off_until || cpu_ticks() >= end->back_off_until;
 }
 
 static int move_to_ring(struct local_end *end, int fd)

@@ -90,7 +90,8 @@ _Static_assert(__builtin_offsetof(struct shm_arena, processes) == 576, "after 64
 
 /* -- a pair: the memory that two ends share. memfd "byway.pair" ---------------------------------------------------- */
 
-#define SHM_TAIL_REVOKED 0x8000000000000000
+#define SHM_TAIL_REVOKED 0x8000000000000000  /* for now */
+#define SHM_TAIL_NEVER 0x4000000000000000    /* for good: nobody clears it */
 #define SHM_HEAD_TAKEN 0x8000000000000000
 #define SHM_GENERATION_SHIFT 48
 #define SHM_OFFSET_MASK 0xffffffffffff

@@ -81,11 +81,6 @@ static void engine(struct sock *sock, int fd)
 		return;
 	sock_is_nonblocking(sock, fd);
 	option_find_out(sock, fd);
-	reason = sock_hooks.engine_begins ? sock_hooks.engine_begins(sock, fd) : 0;
-	if (reason) {
-		give_up(sock, reason);
-		return;
-	}
 	if (!sock_engine_set(sock))
 		return;
 	CRASH_POINT(engine_set);
@@ -95,6 +90,9 @@ static void engine(struct sock *sock, int fd)
 	store_release(&sock->shared->reason, reason_none);
 	store_release(&sock->shared->state, SHM_SOCKET_ATTACHED);
 	count(counter_attached, 1);
+	reason = sock_hooks.engine_begins ? sock_hooks.engine_begins(sock, fd) : 0;
+	if (reason)
+		sock_never(sock, fd, (enum reason)reason);
 	local_rx_allow(&sock->end);
 	log_line(LOG_EVENT, "descriptor %d is attached to channel %u", fd, sock->end.channel);
 }

@@ -80,11 +80,11 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 	struct pollfd asked = {.fd = fd, .events = POLLIN | POLLRDHUP};
 	long result = 0;
 
-	if (!local_rx_revoke_empty(&sock->end)) {
+	if (!local_kernel_sleep_begins(&sock->end)) {
 		count(counter_kernel_sleeps, 1);
 		result = sleep_poll(&asked, 1, wait->deadline_ns, NULL, wait->mark);
 	}
-	local_rx_allow(&sock->end);
+	local_kernel_sleep_ends(&sock->end);
 	return result;
 }
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/spinlock.h"
 #include "base/sys.h"
 #include "local/offset.h"
@@ -20,6 +21,10 @@
 #define KERNEL_ASK_US 20      /* while rings give events: how often the kernel is asked too */
 #define SPIN_KERNEL_ASK_US 5  /* while spinning */
 #define BELL_DATA 0xb37a9e1150ca4d27 /* marks the bells among the kernel's events */
+#define ITEM_DATA 0x5d0cb7e213000000 /* marks items whose registration is ours; the item's index is in the low bits */
+#define ITEM_DATA_MASK 0xffffffffff000000
+#define KEPT_EVENTS (EPOLLIN | EPOLLRDHUP) /* registered with the kernel whether or not the program wants them now */
+#define MODES (EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE)
 #define READ_EVENTS (EPOLLIN | EPOLLRDNORM)
 #define ALWAYS_EVENTS (EPOLLERR | EPOLLHUP)
 
@@ -51,9 +56,14 @@ struct item {
 	uint64_t data;
 	uint32_t next_of_sock; /* index + 1 */
 	uint32_t next_ready;   /* index + 1 */
+	uint32_t registered;   /* with `tagged`: the events that the kernel was told */
 	uint8_t in_ready;
 	uint8_t disabled; /* EPOLLONESHOT has fired */
+	uint8_t tagged;   /* registered with ITEM_DATA */
+	uint8_t deleted;  /* with `tagged`: EPOLL_CTL_DEL that the kernel was not told */
 };
+
+static void item_free(struct item *item);
 
 static struct set sets[SETS_MAX];
 static struct item items[ITEMS_MAX];
@@ -126,8 +136,10 @@ static uint32_t item_events(const struct item *item)
 	struct sock *sock = &socks[item->sock];
 	uint32_t ready = 0;
 
-	if (!sock_is_engine(sock))
+	if (!sock_is_engine(sock) || item->deleted)
 		return 0;
+	if (item->tagged && item->events & EPOLLOUT && local_sends_by_ring(&sock->end))
+		ready |= EPOLLOUT; /* what does not fit into the ring overflows to a kernel that is empty */
 	if (load_relaxed(&sock->shared->pending_error))
 		ready |= EPOLLERR | READ_EVENTS | EPOLLOUT;
 	if (local_ring_unread(&sock->end) &&
@@ -201,11 +213,57 @@ static void watch_end(struct set *set, struct sock *sock)
 {
 	struct set_pair *found = sock->end.pair ? set_pair_find(set, sock->end.pair) : NULL;
 
-	if (!found)
+	if (!found || !(load_relaxed(&sock->end.rx->watch_mask) & 1u << found->bell))
 		return;
 	fetch_and(&sock->end.rx->watch_mask, ~(1u << found->bell));
 	if (!--found->members)
 		set_pair_drop(set, found);
+}
+
+/* -- what the kernel is told (sets_lock) --------------------------------------------------------------------------------------- */
+
+static int can_be_tagged(const struct set *set, const struct item *item)
+{
+	return !(item->events & MODES) && !set->forked && sock_is_engine(&socks[item->sock]);
+}
+
+static long tell_kernel(struct set *set, struct item *item, uint32_t events)
+{
+	struct epoll_event event = {.events = events, .data.u64 = ITEM_DATA | (uint64_t)(item - items)};
+
+	item->registered = events;
+	return sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &event);
+}
+
+/* Whether the kernel must know of EPOLLOUT: not while what we send goes by the ring. */
+static uint32_t kernel_wants(const struct item *item)
+{
+	if (item->deleted)
+		return 0;
+	return local_sends_by_ring(&socks[item->sock].end) ? item->events & ~(uint32_t)EPOLLOUT : item->events;
+}
+
+static void tag(struct set *set, struct item *item)
+{
+	item->tagged = !tell_kernel(set, item, item->events | KEPT_EVENTS);
+}
+
+/* The kernel knows less than the program wants. */
+static void tell_what_is_missing(struct set *set, struct item *item)
+{
+	if (item->tagged && kernel_wants(item) & ~item->registered)
+		tell_kernel(set, item, kernel_wants(item) | item->registered);
+}
+
+/* The kernel goes on about something that the program does not want now. */
+static void quiet_kernel(struct set *set, struct item *item)
+{
+	if (item->deleted) {
+		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, item->fd, NULL);
+		item_free(item);
+	} else {
+		tell_kernel(set, item, kernel_wants(item));
+	}
 }
 
 /* -- items (sets_lock) ------------------------------------------------------------------------------------------------------------ */
@@ -270,6 +328,10 @@ static void item_arm(struct set *set, struct item *item, const struct epoll_even
 	item->events = event->events;
 	item->data = event->data.u64;
 	item->disabled = 0;
+	item->deleted = 0;
+	if (!item->tagged && can_be_tagged(set, item))
+		tag(set, item);
+	tell_what_is_missing(set, item);
 	if (item_events(item))
 		ready_add(set, item);
 }
@@ -286,7 +348,7 @@ static int engine_begins(struct sock *sock, int fd)
 {
 	int reason = 0;
 
-	(void)fd;
+	(void)fd; /* the hook's form; bells belong to sets, not to descriptors */
 	signal_guard_copies();
 	spinlock_acquire(&sets_lock);
 	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock) {
@@ -297,8 +359,9 @@ static int engine_begins(struct sock *sock, int fd)
 			continue;
 		reason = watch_begin(set, sock);
 	}
-	for (uint32_t at = sock->first_item; at && reason; at = items[at - 1].next_of_sock)
-		watch_end(&sets[items[at - 1].set - 1], sock);
+	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock)
+		if (can_be_tagged(&sets[items[at - 1].set - 1], &items[at - 1]))
+			tag(&sets[items[at - 1].set - 1], &items[at - 1]);
 	spinlock_release(&sets_lock);
 	return reason;
 }
@@ -382,65 +445,106 @@ void epoll_set_is_polled(int set_fd)
 	spinlock_release(&sets_lock);
 }
 
-static void control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
+static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
+	struct epoll_event registration = *event;
+	long error = sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &registration);
 	struct item *item;
+	int reason = 0;
 
-	if (set->forked) {
-		sock_never(sock, fd, reason_shared);
-		return;
-	}
+	if (error)
+		return error;
 	spinlock_acquire(&sets_lock);
-	item = item_new(set, sock, fd);
-	if (item && sock_is_engine(sock) && !set_watches(set, sock, item) && watch_begin(set, sock)) {
-		spinlock_release(&sets_lock);
-		sock_never(sock, fd, reason_epoll_full);
-		spinlock_acquire(&sets_lock);
-	}
+	item = set->forked ? NULL : item_new(set, sock, fd);
+	if (!item)
+		reason = set->forked ? reason_shared : reason_table_full;
+	else if (sock_is_engine(sock) && !set_watches(set, sock, item))
+		reason = watch_begin(set, sock);
 	if (item)
 		item_arm(set, item, event);
 	if (item && item->in_ready)
 		wake_set(set);
 	spinlock_release(&sets_lock);
-	if (!item)
-		sock_never(sock, fd, reason_table_full);
+	if (reason)
+		sock_never(sock, fd, (enum reason)reason);
+	return 0;
 }
 
-static void control_change(struct set *set, struct sock *sock, int operation, int fd, const struct epoll_event *event)
+/* A change of an item whose registration is ours: usually nothing that the kernel need know. */
+static long control_tagged(struct set *set, struct item *item, int operation, const struct epoll_event *event)
 {
-	struct item *item;
+	if (operation == EPOLL_CTL_ADD ? !item->deleted : item->deleted)
+		return operation == EPOLL_CTL_ADD ? -EEXIST : -ENOENT;
+	ready_remove(set, item);
+	if (operation == EPOLL_CTL_DEL) {
+		item->deleted = 1;
+		item->events = 0;
+		return 0;
+	}
+	if (event->events & MODES) {
+		struct epoll_event registration = *event;
+		long error = sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &registration);
 
-	spinlock_acquire(&sets_lock);
-	item = item_find(set, sock, fd);
-	if (item && operation == EPOLL_CTL_DEL)
+		if (error)
+			return error;
+		item->tagged = 0;
+	}
+	item_arm(set, item, event);
+	if (item->in_ready)
+		wake_set(set);
+	return 0;
+}
+
+static long control_plain(struct set *set, struct item *item, int operation, int fd, const struct epoll_event *event)
+{
+	struct epoll_event registration = {0};
+	long error;
+
+	if (event)
+		registration = *event;
+	error = sys_epoll_ctl(set->fd, operation, fd, operation == EPOLL_CTL_DEL ? NULL : &registration);
+	if (error || !item)
+		return error;
+	ready_remove(set, item);
+	if (operation == EPOLL_CTL_DEL) {
 		item_free(item);
-	else if (item) {
-		ready_remove(set, item);
+	} else {
 		item_arm(set, item, event);
 		if (item->in_ready)
 			wake_set(set);
 	}
-	spinlock_release(&sets_lock);
+	return 0;
 }
 
-void epoll_control(int set_fd, int operation, int fd, const struct epoll_event *event)
+long epoll_control(int set_fd, int operation, int fd, const struct epoll_event *event)
 {
 	struct set *set = set_of(set_fd);
 	struct sock *sock = sock_of(fd);
+	struct epoll_event copied = {0};
+	struct item *item;
+	long result;
 
+	if (operation != EPOLL_CTL_DEL && copy_guarded(&copied, event, sizeof(copied)))
+		return -EFAULT;
 	if (descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_SET && operation == EPOLL_CTL_ADD)
 		epoll_set_is_polled(fd);
-	if (!sock)
-		return;
-	if (!set) { /* a set that we did not see being made: it has no bell */
-		if (operation == EPOLL_CTL_ADD)
+	if (!set || !sock) {
+		if (sock && operation == EPOLL_CTL_ADD) /* a set that we did not see being made: it has no bell */
 			sock_never(sock, fd, reason_inherited);
-		return;
+		return sys_epoll_ctl(set_fd, operation, fd, &copied);
 	}
-	if (operation == EPOLL_CTL_ADD)
-		control_add(set, sock, fd, event);
-	else
-		control_change(set, sock, operation, fd, event);
+	spinlock_acquire(&sets_lock);
+	item = item_find(set, sock, fd);
+	if (item && item->tagged) {
+		result = control_tagged(set, item, operation, &copied);
+	} else if (item || operation != EPOLL_CTL_ADD) {
+		result = control_plain(set, item, operation, fd, &copied);
+	} else {
+		spinlock_release(&sets_lock);
+		return control_add(set, sock, fd, &copied);
+	}
+	spinlock_release(&sets_lock);
+	return result;
 }
 
 /* -- collecting ------------------------------------------------------------------------------------------------------------------------ */
@@ -511,9 +615,11 @@ static int report(struct set *set, struct epoll_event *events, int count)
 	struct item *item;
 
 	while (reported < count && (item = ready_pop(set))) {
-		uint32_t ready = item_events(item);
+		uint32_t ready;
 		int last = (uint32_t)(item - items) + 1 == stop;
 
+		tell_what_is_missing(set, item);
+		ready = item_events(item);
 		if (ready) {
 			events[reported].events = ready;
 			events[reported++].data.u64 = item->data;
@@ -545,10 +651,18 @@ static int rings_give(struct set *set, struct epoll_event *events, int count)
 
 /* -- the kernel's events ------------------------------------------------------------------------------------------------------------------- */
 
-static struct item *item_by_data(struct set *set, uint64_t data)
+/* The item behind an event of the kernel, or NULL: then it is not one of ours, or not worth the search. */
+static struct item *item_of_event(struct set *set, const struct epoll_event *event, int search)
 {
-	for (uint32_t i = 0; i < ITEMS_MAX; i++)
-		if (items[i].set == (uint32_t)(set - sets) + 1 && items[i].data == data)
+	uint32_t number = (uint32_t)(set - sets) + 1;
+
+	if ((event->data.u64 & ITEM_DATA_MASK) == ITEM_DATA) {
+		struct item *item = &items[event->data.u64 & ~ITEM_DATA_MASK & (ITEMS_MAX - 1)];
+
+		return item->set == number && item->tagged ? item : NULL;
+	}
+	for (uint32_t i = 0; search && i < ITEMS_MAX; i++)
+		if (items[i].set == number && !items[i].tagged && items[i].data == event->data.u64)
 			return &items[i];
 	return NULL;
 }
@@ -570,24 +684,47 @@ static int some_peer_is_gone(struct set *set)
 	return 0;
 }
 
-/* What a kernel event means for its item: a one-shot is spent, an end may be a reset. */
-static void note_kernel_event(struct set *set, struct epoll_event *event, int gone)
+static int is_tagged(const struct epoll_event *event)
 {
-	struct item *item;
+	return (event->data.u64 & ITEM_DATA_MASK) == ITEM_DATA;
+}
 
-	if (!set->one_shots && !(gone && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)))
-		return;
-	spinlock_acquire(&sets_lock);
-	item = item_by_data(set, event->data.u64);
-	if (item && item->events & EPOLLONESHOT) {
-		item->disabled = 1;
-		ready_remove(set, item);
+/* What the program sees of a kernel event: its own data, what it wants, one-shots spent, an end that was a reset.
+ * 0: nothing. sets_lock. */
+static int translate(struct set *set, struct epoll_event *event, int gone)
+{
+	struct item *item = item_of_event(set, event, gone || set->one_shots);
+	int tagged = is_tagged(event);
+
+	if (!item)
+		return !tagged;
+	if (tagged) {
+		event->data.u64 = item->data;
+		event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
 	}
-	spinlock_release(&sets_lock);
-	if (item && gone && sock_is_engine(&socks[item->sock])) {
+	if (gone && sock_is_engine(&socks[item->sock]) && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
 		epoll_check_end(&socks[item->sock], item->fd);
 		event->events |= item_events(item);
 	}
+	if (item->events & EPOLLONESHOT) {
+		item->disabled = 1;
+		ready_remove(set, item);
+	}
+	if (!event->events)
+		quiet_kernel(set, item);
+	return event->events != 0;
+}
+
+static int note_kernel_event(struct set *set, struct epoll_event *event, int gone)
+{
+	int shown;
+
+	if (!is_tagged(event) && !set->one_shots && !gone)
+		return 1;
+	spinlock_acquire(&sets_lock);
+	shown = translate(set, event, gone);
+	spinlock_release(&sets_lock);
+	return shown;
 }
 
 /* Adds the kernel's `got` events at events[have …] to the `have` ones of the rings: bells go, doubles are merged. */
@@ -600,9 +737,8 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 		struct epoll_event event = events[have + i];
 		int twin = 0;
 
-		if (event.data.u64 == BELL_DATA)
+		if (event.data.u64 == BELL_DATA || !note_kernel_event(set, &event, gone))
 			continue;
-		note_kernel_event(set, &event, gone);
 		while (twin < have && events[twin].data.u64 != event.data.u64)
 			twin++;
 		if (twin < have)
@@ -700,6 +836,15 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
 	return got > 0 ? merge(set, events, 0, (int)got) : got;
 }
 
+/* The bell may have come together with the kernel's events, and somebody else sleeps: the rings are his. */
+static void pass_bell_on(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	if ((set->sleepers || set->polled) && rings_have_posted(set))
+		wake_set(set);
+	spinlock_release(&sets_lock);
+}
+
 static long wait_loop(struct set *set, int fd, struct epoll_event *events, int count, uint64_t deadline_ns,
 		      const sigset_t *mask)
 {
@@ -722,6 +867,7 @@ static long wait_loop(struct set *set, int fd, struct epoll_event *events, int c
 		if (set_of(fd) != set)
 			return -EBADF;
 		if (found > 0) {
+			pass_bell_on(set);
 			return found;
 		}
 		have = rings_give(set, events, count);

@@ -1,8 +1,11 @@
 /* epoll sets of this process: what the kernel's set does not know is which rings have bytes.
  *
- * The kernel's set holds exactly what the program registered, with the program's data; Byway adds one bell for each pair
- * that has sockets in the set, and remembers which sockets of ours are in it (items). Rings post to the set's ready
- * bitmap in the pair (docs/local-transport.md, section 5). One lock for all sets, never held while sleeping. */
+ * Byway remembers which sockets of ours are in a set (items), and adds one bell for each pair that has sockets in it.
+ * Rings post to the set's ready bitmap in the pair (docs/local-transport.md, section 5). The kernel's set holds what the
+ * program registered, with one exception: a level-triggered item of a socket that goes through the engine is registered
+ * with a tag in place of the program's data and with at least what the program wants to read, so that a program which
+ * changes its mind for every message (epoll_ctl) need not tell the kernel; what the kernel says is filtered.
+ * One lock for all sets, never held while sleeping. */
 #ifndef BYWAY_WAIT_EPOLL_H
 #define BYWAY_WAIT_EPOLL_H
 
@@ -16,8 +19,8 @@
 void epoll_set_new(int fd);
 void epoll_set_add_descriptor(uint32_t set, int fd);
 void epoll_set_close(uint32_t set);
-/* After the kernel took epoll_ctl(set_fd, operation, fd, event). 0, or -1: the socket went back to the kernel. */
-void epoll_control(int set_fd, int operation, int fd, const struct epoll_event *event);
+/* epoll_ctl(2) where `fd` is one of ours. 0 or a negative errno. */
+long epoll_control(int set_fd, int operation, int fd, const struct epoll_event *event);
 /* epoll_pwait2(2): events, or a negative errno. */
 long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64_t deadline_ns, const sigset_t *mask);
 /* The set is watched by a poll, a select or another set: its bell must speak for its rings. */

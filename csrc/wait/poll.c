@@ -220,7 +220,7 @@ static void publish_sleep(struct polling *polling, unsigned long i)
 		fetch_or(&side->sock->end.rx->sleep_mask, 1u << side->bell);
 	} else {
 		side->revoked = 1;
-		local_rx_revoke_empty(&side->sock->end);
+		local_kernel_sleep_begins(&side->sock->end);
 	}
 }
 
@@ -232,7 +232,7 @@ static void withdraw_sleep(struct polled *side, int fd)
 		side->bell = -1;
 	}
 	if (side->revoked) {
-		local_rx_allow(&side->sock->end);
+		local_kernel_sleep_ends(&side->sock->end);
 		side->revoked = 0;
 	}
 	local_service(&side->sock->end, fd);

@@ -165,7 +165,7 @@ class Stage:
         self.actors: dict[str, Actor] = {}
         self.programs: list[Program] = []
         self.channels: dict[tuple[str, int], socket.socket] = {}
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by end()
         threads = topology in ("threads", "one")
         try:
             self.start("c", threads)

@@ -1,9 +1,9 @@
 """What a case is: the processes, the options, and the steps; as JSON, and as text for people.
 
-Words: an *actor* is a thread of control that obeys steps: `c0` and `s0` are client and server, `c1`/`s1` a second thread
-in the same process, `c2`… processes forked later. A *slot* is the name of a descriptor: `k0c` is the client's end of
-connection k0, `k0s` the server's, `k0c.1` a duplicate, `L0` a listener, `e0` an epoll set. A *stream* is one direction,
-named like the end that sends it.
+Words: an *actor* is a thread of control that obeys steps: `c0` and `s0` are client and server, `c1`/`s1` a second
+thread in the same process, `c2`… processes forked later. A *slot* is the name of a descriptor: `k0c` is the client's
+end of connection k0, `k0s` the server's, `k0c.1` a duplicate, `L0` a listener, `e0` an epoll set. A *stream* is one
+direction, named like the end that sends it.
 """
 
 from __future__ import annotations

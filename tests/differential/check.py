@@ -39,7 +39,7 @@ class Verdict:
     differences: list[Difference] = field(default_factory=list)
     seen: int = 0  # in how many of the runs under Byway
     runs: int = 1
-    carried: Carried = Carried()
+    carried: Carried = field(default_factory=Carried)
     stderr: str = ""
     timing: bool = False  # the kernel's own runs differ
     once: list[Difference] = field(default_factory=list)  # what never came again

@@ -11,8 +11,20 @@ import signal
 import socket as s
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from select import EPOLLERR, EPOLLET, EPOLLEXCLUSIVE, EPOLLHUP, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLPRI, EPOLLRDHUP
-from select import POLLIN, POLLOUT, POLLPRI
+from select import (
+    EPOLLERR,
+    EPOLLET,
+    EPOLLEXCLUSIVE,
+    EPOLLHUP,
+    EPOLLIN,
+    EPOLLONESHOT,
+    EPOLLOUT,
+    EPOLLPRI,
+    EPOLLRDHUP,
+    POLLIN,
+    POLLOUT,
+    POLLPRI,
+)
 
 from .case import Case, Step, Value, end_of, other_end
 

@@ -2,8 +2,8 @@
 
 In lock step: a step is sent to its actor and its answer awaited, or the actor is seen to sleep in its call (*blocked*);
 then its later steps are *busy*, until some other step ends the call. So a recorded outcome is a fact about the
-sequence, not about the speed of the machine. A run may be given an earlier run as `expected`: it then waits long for what
-came there (what does not come is a lost wake-up), and only as long as needed for what did not.
+sequence, not about the speed of the machine. A run may be given an earlier run as `expected`: it then waits long for
+what came there (what does not come is a lost wake-up), and only as long as needed for what did not.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def told(found: list[Verdict]) -> str:
     return "\n".join(f"./dev diff --seed {SEED} --case {v.case.seed}: {v.differences[0]}" for v in found if v.differs)
 
 
-# -- Byway ----------------------------------------------------------------------------------------------------------------
+# -- Byway ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.skipif(not Path(LIBRARY).exists(), reason="the library is not built")
@@ -38,7 +38,7 @@ def test_byway_shows_what_the_kernel_shows() -> None:
     assert sum(v.carried.changed for v in found) >= CASES / 2
 
 
-# -- the tester itself ----------------------------------------------------------------------------------------------------
+# -- the tester itself ----------------------------------------------------------------------------------------
 
 
 def test_the_kernel_agrees_with_itself() -> None:

@@ -1,1 +1,1 @@
-"""Seeded faults: patches over csrc/, each of which breaks one rule of docs/local-transport.md. The tester must find all."""
+"""Seeded faults: patches over csrc/, each of which breaks one rule of docs/local-transport.md; all must be found."""

@@ -1,4 +1,4 @@
-"""`python -m tests.differential.faults [--only NAME]`: applies each patch to a copy, builds it, and lets the tester look.
+"""`python -m tests.differential.faults [--only NAME]`: applies each patch to a copy, builds it, and runs the tester.
 
 A fault counts as found when `--cases` cases show a difference; the tester is given no hint. The head of a patch (the
 lines before its first `---`) names the rule that it breaks. Ends with status 1 when a fault stays hidden.
