@@ -28,6 +28,7 @@ struct local_end {
 	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
+	uint32_t asked_epoch; /* and local_wait_epoch then */
 };
 
 /* enum sock_flag: shm_socket.flags, changed by atomics */
@@ -94,13 +95,24 @@ void local_to_kernel(struct local_end *end, int rx, int tx);
 int local_rx_is_kernel(struct local_end *end);
 /* Asks the sender to take back unread bytes and send them by the kernel, and wakes it. */
 void local_request_resend(struct local_end *end);
+/* Puts all that is unread into the kernel by the sender's own socket (pidfd_getfd), in order. 1: nothing of the direction
+ * we receive is in the ring any more; 0: it cannot be done now. */
+int local_hand_back(struct local_end *end, int fd);
+/* Brackets every change that a sender makes to its carrier, and every send by the kernel: a receiver that hands back keeps
+ * it out. Writer's lock held. */
+void local_sender_enter(struct local_end *end);
+void local_sender_leave(struct local_end *end);
 
 /* -- used between the files of this folder --------------------------------------------------------------------------- */
 
 /* 0 when the kernel socket should be asked now: the peer's process is gone or has forked, 20 us after the last time. */
 int local_peer_is_well(struct local_end *end);
-/* 1 when this kernel socket was asked in the last 20 us; 0: ask it now. */
+/* 1 when this kernel socket was asked in the last 20 us, and no poll or epoll_wait has returned to the program since, which
+ * may have told it of an end; 0: ask it now. */
 int local_asked_lately(struct local_end *end);
+
+/* Raised whenever a poll, select or epoll_wait returns. */
+extern uint32_t local_wait_epoch;
 void local_wake_peer(struct local_end *end);
 /* Writer's lock held: our direction goes to the kernel at the tail. */
 void local_move_to_kernel(struct local_end *end);
@@ -108,6 +120,8 @@ void local_move_to_kernel(struct local_end *end);
 void local_take_back(struct local_end *end, int fd);
 /* The kernel has shown end or error: a peer that died with our bytes unread has reset the connection. */
 void local_peer_gone(struct local_end *end, int fd);
+/* Writer's lock held: the kernel has told of a reset itself; nothing is emulated any more. */
+void local_peer_reset(struct local_end *end);
 void local_protocol_error(struct local_end *end);
 void local_lock_writer(struct local_end *end);
 void local_unlock_writer(struct local_end *end);

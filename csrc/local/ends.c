@@ -90,7 +90,9 @@ int local_rx_is_kernel(struct local_end *end)
 
 void local_request_resend(struct local_end *end)
 {
-	store_release(&end->rx->resend_wanted, 1);
+	uint32_t none = 0;
+
+	compare_swap(&end->rx->resend_wanted, &none, 1);
 	cpu_fence();
 	local_wake_peer(end); /* the peer sleeps, if it does, as a receiver of what we send */
 }
@@ -124,22 +126,25 @@ static long send_from_ring(struct local_end *end, int fd, uint64_t offset, uint6
 		size_t piece = end->ring_bytes - at < bytes - sent ? end->ring_bytes - at : bytes - sent;
 		long step = sys_sendto(fd, end->tx_ring + at, piece, MSG_DONTWAIT | MSG_NOSIGNAL);
 
+		if (step < 0 && step != -EAGAIN) /* the program will hear of it, as if it had sent itself */
+			store_release(&end->socket->pending_error, (uint32_t)-step);
 		if (step <= 0)
-			return sent || step == -EAGAIN ? (long)sent : step;
+			return (long)sent;
 		sent += (uint64_t)step;
 	}
 	return (long)sent;
 }
 
-/* Only while the ring is the last carrier: nothing of ours may lie behind the unread bytes. */
-void local_take_back(struct local_end *end, int fd)
+/* Only while the ring is the last carrier and the receiver is in it: nothing of ours may lie behind the unread bytes. */
+static void take_back(struct local_end *end, int fd)
 {
 	uint64_t head = load_acquire(&end->tx->head);
 	uint64_t unread;
 	long sent;
 
-	store_release(&end->tx->resend_wanted, 0);
-	if (!(end->tx->change_count & 1) || !(load_acquire(&end->tx->tail) & SHM_TAIL_REVOKED))
+	if (!(end->tx->change_count & 1) || !(load_acquire(&end->tx->tail) & SHM_TAIL_NEVER))
+		return;
+	if (load_acquire(&end->tx->changes_taken) != end->tx->change_count)
 		return;
 	do {
 		unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
@@ -154,6 +159,18 @@ void local_take_back(struct local_end *end, int fd)
 	CRASH_POINT(take_back_sent);
 	count(counter_taken_back, sent > 0 ? (uint64_t)sent : 0);
 	untake(end, fd, head, sent > 0 ? (uint64_t)sent : 0);
+}
+
+void local_take_back(struct local_end *end, int fd)
+{
+	uint32_t asked = 1;
+
+	if (load_acquire(&end->rx->closed)) /* nobody is there to read it, and the kernel knows */
+		return;
+	local_sender_enter(end);
+	compare_swap(&end->tx->resend_wanted, &asked, 0);
+	take_back(end, fd);
+	local_sender_leave(end);
 }
 
 void local_service(struct local_end *end, int fd)
@@ -176,27 +193,39 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	unsigned bytes = sizeof(error);
 
 	fetch_or(&end->socket->flags, SOCK_FIN_SEEN);
+	local_sender_enter(end);
 	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
+	local_sender_leave(end);
 	sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
 	store_release(&end->socket->pending_error, ECONNRESET);
 	count(counter_resets_emulated, 1);
+}
+
+void local_peer_reset(struct local_end *end)
+{
+	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
+	local_move_to_kernel(end);
 }
 
 void local_peer_gone(struct local_end *end, int fd)
 {
 	uint64_t head, unread;
 
-	if (fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE) & SOCK_GONE)
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return;
-	if (load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->closed)) {
-		local_take_back(end, fd);
-		local_move_to_kernel(end);
+	if (load_acquire(&end->rx->closed) || offset_is_closed(fd)) {
+		local_peer_reset(end);
 		return;
 	}
+	if (load_acquire(&end->rx->half_closed)) { /* an end of one direction only */
+		local_take_back(end, fd);
+		return;
+	}
+	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
 	head = load_acquire(&end->tx->head);
 	unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
 	local_move_to_kernel(end);
-	if (unread && unread <= end->ring_bytes && !(head & SHM_HEAD_TAKEN))
+	if (unread && unread <= end->ring_bytes && !(head & SHM_HEAD_TAKEN) && offset_fin_received(fd))
 		emulate_reset(end, fd, head, unread);
 }
 

@@ -281,18 +281,24 @@ enum meet_result meet_accept(struct meeting *meeting, struct local_end *end, int
 	struct hello hello;
 	struct parcel parcel;
 	enum meet_result result;
-	int connection = (int)sys_accept4(meeting->fd, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int connection = meeting->connection;
 	int process;
 	long received;
 
 	if (connection < 0)
+		connection = descriptor_own(sys_accept4(meeting->fd, SOCK_CLOEXEC | SOCK_NONBLOCK));
+	if (connection < 0)
 		return MEET_LATER;
+	meeting->connection = connection;
 	*reason = 0;
 	process = peer_process(meeting, connection);
 	received = process ? message_receive(connection, &hello, sizeof(hello), &parcel) : -EACCES;
 	CRASH_POINT(accept_hello_received);
+	if (received == -EAGAIN)
+		return MEET_LATER;
+	meeting->connection = -1;
 	if (received <= 0) { /* a stranger, or one that died: the offer stands */
-		sys_close(connection);
+		descriptor_own_close(connection);
 		return MEET_LATER;
 	}
 	if (hello.abi_hash != BYWAY_ABI_HASH) {
@@ -306,7 +312,7 @@ enum meet_result meet_accept(struct meeting *meeting, struct local_end *end, int
 	} else {
 		result = hello_take(meeting, end, connection, process, &hello, &parcel, reason);
 	}
-	sys_close(connection);
+	descriptor_own_close(connection);
 	descriptor_own_close(meeting->fd);
 	meeting->fd = -1;
 	return result;
@@ -441,7 +447,8 @@ int meet_is_complete(struct meeting *meeting, struct local_end *end)
 void meet_abandon(struct meeting *meeting, struct local_end *end)
 {
 	descriptor_own_close(meeting->fd);
-	meeting->fd = -1;
+	descriptor_own_close(meeting->connection);
+	meeting->fd = meeting->connection = -1;
 	if (!end->pair)
 		return;
 	pair_channel_leave(end->pair, end->channel);

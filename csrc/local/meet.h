@@ -18,6 +18,7 @@ struct meeting {
 	struct diag_peer peer; /* cookie 0: not asked yet */
 	uint64_t cookie;       /* ours */
 	int fd;                /* offer: listening socket; joined: connection on which the answer comes; else -1 */
+	int connection;        /* offer: somebody came, and has not said HELLO yet; else -1 */
 };
 
 /* Asks for both identities. 0, or a reason. */

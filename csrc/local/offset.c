@@ -58,6 +58,13 @@ long offset_waiting(int fd)
 	return error ? error : bytes;
 }
 
+int offset_is_closed(int fd)
+{
+	struct tcp_info info;
+
+	return !info_read(fd, &info) && info.tcpi_state == STATE_CLOSE;
+}
+
 int offset_fin_received(int fd)
 {
 	struct tcp_info info;

@@ -12,6 +12,9 @@ int offset_sent(int fd, uint64_t *offset);
  * before a reset (it counts as one byte). 0 or a negative errno. */
 int offset_received(int fd, int fin_seen, uint64_t *offset);
 
+/* 1 when the connection is over for the kernel: reset, or closed by both. */
+int offset_is_closed(int fd);
+
 /* 1 when the kernel has had the peer's FIN. */
 int offset_fin_received(int fd);
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/descriptor.h"
+#include "base/memory.h"
 #include "base/options.h"
 #include "base/process.h"
 #include "base/spinlock.h"
@@ -18,7 +19,6 @@
 #define EVENTFD_NONBLOCK 04000
 #define RING_BYTES_MIN 4096
 #define RING_BYTES_MAX (16u << 20)
-#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define MANY_PAIRS 32 /* with more pairs than this, each gets fewer bells */
 #define BELLS_OF_MANY 2
 
@@ -100,33 +100,19 @@ static uint8_t *region_map(int fd, size_t bytes)
 	return map == MAP_FAILED ? NULL : map;
 }
 
-/* A sealed memfd with all its memory allocated: a full machine is an error here and no SIGBUS later. */
 static int region_make(struct pair *pair, uint32_t region)
 {
 	size_t bytes = region_bytes(region, pair->ring_bytes);
-	long fd = SYS2(SYS_memfd_create, "byway.pair", 1 | 2);
-	long error;
+	int fd = memory_make("byway.pair", bytes, 1);
 
 	if (fd < 0)
-		return (int)fd;
-	error = SYS2(SYS_ftruncate, fd, bytes);
-	if (!error)
-		error = SYS4(SYS_fallocate, fd, 0, 0, bytes);
-	if (!error)
-		error = sys_fcntl((int)fd, F_ADD_SEALS, SEALS);
-	if (error < 0) {
-		sys_close((int)fd);
-		return (int)error;
-	}
-	fd = descriptor_own(fd);
-	if (fd < 0)
-		return (int)fd;
-	pair->regions[region].map = region_map((int)fd, bytes);
+		return fd;
+	pair->regions[region].map = region_map(fd, bytes);
 	if (!pair->regions[region].map) {
-		descriptor_own_close((int)fd);
+		descriptor_own_close(fd);
 		return -ENOMEM;
 	}
-	pair->regions[region].fd = (int)fd;
+	pair->regions[region].fd = fd;
 	store_release(&pair->regions_count, region + 1);
 	return 0;
 }
@@ -203,6 +189,8 @@ static void pair_destroy(struct pair *pair)
 		}
 	if (pair->peer_fd > 0)
 		descriptor_own_close(pair->peer_fd);
+	if (pair->sockets)
+		munmap(pair->sockets, SHM_CHANNELS_MAX * sizeof(*pair->sockets));
 	memset((char *)pair + sizeof(pair->state), 0, sizeof(*pair) - sizeof(pair->state));
 	__atomic_fetch_sub(&pairs_count, 1, __ATOMIC_RELAXED);
 	store_release(&pair->state, 0);
@@ -238,6 +226,15 @@ static void collect_dead(void)
 			pair_destroy(&pairs[i]);
 }
 
+static int sockets_make(struct pair *pair)
+{
+	void *map = mmap(NULL, SHM_CHANNELS_MAX * sizeof(*pair->sockets), PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	pair->sockets = map == MAP_FAILED ? NULL : map;
+	return pair->sockets ? 0 : -ENOMEM;
+}
+
 static struct pair *pair_start(int peer, int *error)
 {
 	struct pair *pair;
@@ -246,6 +243,12 @@ static struct pair *pair_start(int peer, int *error)
 	collect_dead();
 	pair = pair_claim();
 	*error = pair ? 0 : -ENFILE;
+	if (pair)
+		*error = sockets_make(pair);
+	if (pair && *error) {
+		pair_destroy(pair);
+		return NULL;
+	}
 	if (pair)
 		*error = peer_open(pair, peer);
 	if (pair && !*error)

@@ -41,7 +41,7 @@ struct pair {
 	uint32_t bell_owner[SHM_BELLS_MAX]; /* thread id, or PAIR_BELL_SET | set index; 0: free */
 	uint32_t regions_count;
 	struct pair_region regions[SHM_REGIONS_MAX];
-	uint32_t sockets[SHM_CHANNELS_MAX]; /* socket slot + 1 of each channel that this process attached */
+	uint32_t *sockets; /* of each of SHM_CHANNELS_MAX channels: socket slot + 1, where this process attached it */
 };
 
 #define PAIR_BELL_SET 0x80000000u

@@ -147,15 +147,14 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 			store_release(&end->socket->pending_error, (uint32_t)-said);
 		return LOOK_AGAIN;
 	}
-	if (said == 0 && !load_acquire(&end->rx->half_closed) && !load_acquire(&end->rx->closed)) {
-		local_lock_writer(end);
+	local_lock_writer(end);
+	if (said < 0)
+		local_peer_reset(end);
+	else if (!load_acquire(&end->rx->half_closed))
 		local_peer_gone(end, fd);
-		local_unlock_writer(end);
-	} else if (load_acquire(&end->rx->half_closed)) {
-		local_lock_writer(end);
+	else
 		local_take_back(end, fd);
-		local_unlock_writer(end);
-	}
+	local_unlock_writer(end);
 	if (load_relaxed(&end->socket->pending_error))
 		return -(long)exchange(&end->socket->pending_error, 0);
 	return said;
@@ -167,13 +166,17 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 static long ring_empty(struct local_end *end, int fd)
 {
 	uint64_t mark;
+	long said;
 
 	if (local_asked_lately(end))
 		return -EAGAIN;
 	mark = local_rx_mark(end);
 	if (local_ring_unread(end))
 		return LOOK_AGAIN;
-	return believe_end(end, fd, kernel_peek(fd), mark);
+	said = believe_end(end, fd, kernel_peek(fd), mark);
+	if (said != -EAGAIN)
+		end->asked_ticks = 0; /* an end stays one */
+	return said;
 }
 
 static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tail, uint64_t taken, uint64_t changes,

@@ -12,6 +12,7 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
+#define PIECES_MAX 1024 /* UIO_MAXIOV */
 #define PUBLISH_BYTES_MIN 4096
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000
@@ -93,12 +94,16 @@ static void back_off(struct local_end *end)
 
 void local_move_to_kernel(struct local_end *end)
 {
-	if (!(end->tx->change_count & 1))
+	if (!(load_relaxed(&end->tx->change_count) & 1))
 		return;
-	record_change(end, load_acquire(&end->tx->tail) & SHM_OFFSET_MASK);
-	end->socket->moves_to_kernel++;
-	count(counter_moves_to_kernel, 1);
-	back_off(end);
+	local_sender_enter(end);
+	if (load_relaxed(&end->tx->change_count) & 1) {
+		record_change(end, load_acquire(&end->tx->tail) & SHM_OFFSET_MASK);
+		end->socket->moves_to_kernel++;
+		count(counter_moves_to_kernel, 1);
+		back_off(end);
+	}
+	local_sender_leave(end);
 }
 
 static int ring_is_wanted(struct local_end *end, uint64_t tail)
@@ -229,29 +234,72 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 	}
 	CRASH_POINT(send_published);
 	local_wake_peer(end);
-	end->socket->last_ring_sent_bytes = (tail + (uint64_t)filled) & SHM_OFFSET_MASK;
+	tail = (tail + (uint64_t)filled) & SHM_OFFSET_MASK;
+	end->socket->last_ring_sent_bytes = tail;
+	/* The line that the next send writes was last read by the other processor: fetch it while nobody waits for it. */
+	__builtin_prefetch(end->tx_ring + (tail & (end->ring_bytes - 1)), 1);
 	return filled;
 }
 
-static long kernel_step(int fd, struct cursor *from, int flags)
+/* All that is left in one system call: the kernel sends the pieces of a vector together, or none. */
+static long kernel_send(int fd, struct cursor *from, int flags)
 {
-	size_t bytes;
+	struct iovec pieces[PIECES_MAX];
+	struct msghdr message = {.msg_iov = pieces};
+	size_t bytes = 0, left = from->left;
 	const uint8_t *piece = cursor_piece(from, &bytes);
-	long sent = sys_sendto(fd, piece, bytes, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 
+	if (bytes == left)
+		return sys_sendto(fd, piece, bytes, flags);
+	for (size_t i = 0; i < from->count && i < PIECES_MAX && left; i++) {
+		pieces[i] = from->pieces[i];
+		if (i == 0)
+			pieces[i] = (struct iovec){(void *)(uintptr_t)piece, bytes};
+		if (pieces[i].iov_len > left)
+			pieces[i].iov_len = left;
+		left -= pieces[i].iov_len;
+		message.msg_iovlen = i + 1;
+	}
+	return sys_sendmsg(fd, &message, flags);
+}
+
+static void advance_over(struct cursor *from, size_t bytes)
+{
+	while (bytes) {
+		size_t piece_bytes;
+
+		cursor_piece(from, &piece_bytes);
+		if (piece_bytes > bytes)
+			piece_bytes = bytes;
+		cursor_advance(from, piece_bytes);
+		bytes -= piece_bytes;
+	}
+}
+
+static long kernel_step(struct local_end *end, int fd, struct cursor *from, int flags)
+{
+	long sent;
+
+	local_sender_enter(end);
+	sent = kernel_send(fd, from, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	local_sender_leave(end);
 	if (sent > 0)
-		cursor_advance(from, (size_t)sent);
+		advance_over(from, (size_t)sent);
 	CRASH_POINT(send_kernel_sent);
 	return sent;
 }
 
+uint32_t local_wait_epoch;
+
 int local_asked_lately(struct local_end *end)
 {
 	uint64_t now = cpu_ticks();
+	uint32_t epoch = load_relaxed(&local_wait_epoch);
 
-	if (now - end->asked_ticks < clock_ticks_of_us(PAIR_ASK_US))
+	if (now - end->asked_ticks < clock_ticks_of_us(PAIR_ASK_US) && epoch == end->asked_epoch)
 		return 1;
 	end->asked_ticks = now;
+	end->asked_epoch = epoch;
 	return 0;
 }
 
@@ -278,14 +326,16 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 {
 	uint64_t tail = load_acquire(&end->tx->tail);
 
+	if (unlikely(load_relaxed(&end->socket->pending_error)))
+		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(!ring_is_wanted(end, tail))) {
 		if (load_relaxed(&end->rx->half_closed) || load_relaxed(&end->tx->resend_wanted))
 			local_take_back(end, fd);
 		local_move_to_kernel(end);
-		return kernel_step(fd, from, flags);
+		return kernel_step(end, fd, from, flags);
 	}
 	if (unlikely(!(end->tx->change_count & 1)) && (!may_move_to_ring(end) || !move_to_ring(end, fd)))
-		return kernel_step(fd, from, flags);
+		return kernel_step(end, fd, from, flags);
 	if (unlikely(!local_peer_is_well(end))) {
 		ask_socket(end, fd);
 		if (!ring_is_wanted(end, load_acquire(&end->tx->tail)))
@@ -300,8 +350,6 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
 	long result = 0;
 
 	local_lock_writer(end);
-	if (unlikely(load_relaxed(&end->socket->pending_error)))
-		result = -(long)exchange(&end->socket->pending_error, 0);
 	while (!result && from->left) {
 		long step = send_step(end, fd, from, flags);
 

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/descriptor.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/sys.h"
 
@@ -17,8 +18,6 @@
 
 struct shm_arena *arena;
 uint32_t arena_process = ARENA_NONE;
-
-static int arena_fd = -1;
 
 static const char *const reason_texts[] = {
 #define REASON(code, name, text) [code] = text,
@@ -58,19 +57,9 @@ static void process_fill(uint32_t process)
 
 int arena_start(void)
 {
-	long fd = SYS2(SYS_memfd_create, "byway.arena", 1 | 2 /* MFD_CLOEXEC | MFD_ALLOW_SEALING */);
 	struct shm_arena *map;
-	long error;
+	int arena_fd = memory_make("byway.arena", sizeof(struct shm_arena), 0);
 
-	if (fd < 0)
-		return (int)fd;
-	error = SYS2(SYS_ftruncate, fd, sizeof(struct shm_arena));
-	if (error < 0) {
-		sys_close((int)fd);
-		return (int)error;
-	}
-	sys_fcntl((int)fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
-	arena_fd = descriptor_own(fd);
 	if (arena_fd < 0)
 		return arena_fd;
 	map = mmap(NULL, sizeof(struct shm_arena), PROT_READ | PROT_WRITE, MAP_SHARED, arena_fd, 0);

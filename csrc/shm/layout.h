@@ -113,12 +113,14 @@ struct shm_direction {
 	uint32_t sleep_mask;    /* bells of blocking sleepers; the sender exchanges it with 0 */
 	uint32_t watch_mask;    /* bells of epoll sets that watch */
 	uint32_t reserved3;
-	uint32_t resend_wanted; /* the receiver asks the sender to send unread bytes by the kernel */
+	uint32_t resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; 2: it does so itself */
 	uint64_t pad3[6];
 	/* line 4: marks of the sending end */
 	uint32_t half_closed;
 	uint32_t closed;
-	uint64_t pad4[7];
+	uint32_t sender_busy; /* the sender changes its carrier or sends by the kernel: see csrc/local/handback.c */
+	uint32_t sender_descriptor; /* its socket in its process, checked by cookie before use */
+	uint64_t pad4[6];
 };
 _Static_assert(sizeof(struct shm_direction) == 320, "five lines");
 _Static_assert(__builtin_offsetof(struct shm_direction, head) == 128, "head on line 2");

@@ -76,13 +76,17 @@ static void give_up(struct sock *sock, int reason)
 static void engine(struct sock *sock, int fd)
 {
 	int reason;
+	/* After a receive it may wait a moment for senders to leave; a receiver that sleeps would make a sender wait in vain. */
+	int wait = sock->last_call == SOCK_CALL_RECV && sock->calls >= sock->try_at;
 
-	if (load_acquire(&sock->gate) || !arena_socket_is_sole_holder(sock_index(sock)))
+	if ((load_acquire(&sock->gate) && !wait) || !arena_socket_is_sole_holder(sock_index(sock)))
 		return;
 	sock_is_nonblocking(sock, fd);
 	option_find_out(sock, fd);
-	if (!sock_engine_set(sock))
+	if (!sock_engine_set(sock)) {
+		try_later(sock);
 		return;
+	}
 	CRASH_POINT(engine_set);
 	descriptor_own_close(sock->meeting.fd);
 	sock->meeting.fd = -1;
@@ -93,6 +97,7 @@ static void engine(struct sock *sock, int fd)
 	reason = sock_hooks.engine_begins ? sock_hooks.engine_begins(sock, fd) : 0;
 	if (reason)
 		sock_never(sock, fd, (enum reason)reason);
+	store_release(&sock->end.tx->sender_descriptor, (uint32_t)fd);
 	local_rx_allow(&sock->end);
 	log_line(LOG_EVENT, "descriptor %d is attached to channel %u", fd, sock->end.channel);
 }

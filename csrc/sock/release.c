@@ -30,6 +30,8 @@ int sock_into_kernel(struct sock *sock, int fd, enum reason reason)
 	while (!local_rx_is_kernel(&sock->end)) {
 		if (!pair_peer_lives(sock->end.pair))
 			return 0;
+		if (local_hand_back(&sock->end, fd))
+			continue;
 		local_request_resend(&sock->end);
 		if (thread.arrivals != arrivals)
 			return -EINTR;

@@ -5,8 +5,11 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/process.h"
 #include "base/sys.h"
+
+#define DRAIN_US 30 /* longer than a plain call that does not sleep */
 
 struct sock socks[SHM_SOCKETS_MAX];
 struct sock_hooks sock_hooks;
@@ -41,7 +44,7 @@ struct sock *sock_new(int fd, uint32_t flags)
 	sock->shared->descriptor = (uint32_t)fd;
 	sock->shared->flags = flags;
 	sock->end.socket = sock->shared;
-	sock->meeting.fd = -1;
+	sock->meeting.fd = sock->meeting.connection = -1;
 	sock->descriptors = 1;
 	descriptor_set(fd, DESCRIPTOR_SOCKET, index);
 	return sock;
@@ -74,7 +77,13 @@ int sock_enter_slow(struct sock *sock, int fd)
 				forked_use(sock, fd);
 			return 1;
 		}
-	} while (!compare_swap(&sock->gate, &gate, gate + 1));
+		while (unlikely(gate & GATE_DRAIN)) {
+			cpu_pause();
+			gate = load_acquire(&sock->gate);
+		}
+		if (gate & GATE_ENGINE)
+			continue;
+	} while (gate & GATE_ENGINE || !compare_swap(&sock->gate, &gate, gate + 1));
 	return 0;
 }
 
@@ -178,7 +187,8 @@ static void child_forgets_attaching(struct sock *sock)
 	sock->gate = 0;
 	sock->attach_busy = 0;
 	descriptor_own_close(sock->meeting.fd);
-	sock->meeting.fd = -1;
+	descriptor_own_close(sock->meeting.connection);
+	sock->meeting.fd = sock->meeting.connection = -1;
 	sock->end.pair = NULL;
 	sock->stage = STAGE_NEW;
 	sock->turns = 0;
@@ -224,11 +234,20 @@ void sock_set_nonblocking(struct sock *sock, int nonblocking)
 
 int sock_engine_set(struct sock *sock)
 {
-	uint32_t idle = 0;
-	int done;
+	uint64_t start = cpu_ticks();
+	uint32_t idle;
+	int done = 0;
 
 	spinlock_acquire(&fork_lock);
-	done = arena_socket_is_sole_holder(sock_index(sock)) && compare_swap(&sock->gate, &idle, GATE_ENGINE);
+	fetch_or(&sock->gate, GATE_DRAIN);
+	if (arena_socket_is_sole_holder(sock_index(sock)))
+		do {
+			idle = GATE_DRAIN;
+			done = compare_swap(&sock->gate, &idle, GATE_ENGINE);
+			cpu_pause();
+		} while (!done && cpu_ticks() - start < clock_ticks_of_us(DRAIN_US));
+	if (!done)
+		fetch_and(&sock->gate, ~GATE_DRAIN);
 	spinlock_release(&fork_lock);
 	return done;
 }

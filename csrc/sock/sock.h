@@ -14,6 +14,7 @@
 #include "shm/arena.h"
 
 #define GATE_ENGINE 0x80000000u
+#define GATE_DRAIN 0x20000000u  /* plain calls wait at the gate for a moment: ENGINE is about to be set */
 #define GATE_FORKED 0x40000000u /* with ENGINE: attached by the process that we were forked from */
 
 enum sock_call {

@@ -16,6 +16,7 @@ struct wait {
 	struct signal_mark mark;
 	int has_timeout;
 	int begun;
+	int handled; /* a handler with SA_RESTART has run */
 };
 
 static void wait_begin(struct wait *wait, struct sock *sock, int fd, int option)
@@ -99,7 +100,8 @@ static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept
 		return -EBADF;
 	if (signal_interrupts(wait->mark, wait->has_timeout))
 		return -EINTR;
-	wait->mark = signal_now(); /* SA_RESTART: the sleep goes on */
+	wait->handled |= signal_came(wait->mark);
+	wait->mark = signal_now(); /* SA_RESTART: the sleep goes on, unless bytes were moved already */
 	if (slept == 0 && wait->deadline_ns != CLOCK_NEVER && clock_now_ns() >= wait->deadline_ns)
 		return -EAGAIN;
 	return 0;
@@ -153,7 +155,7 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 		if (!wait.begun)
 			wait_begin(&wait, sock, fd, SO_RCVTIMEO);
 		result = wait_readable(sock, fd, seen, &wait);
-		if (result)
+		if (result || (done && wait.handled))
 			return done ? (long)done : result;
 		if (flags & MSG_PEEK)
 			*to = start;
@@ -193,7 +195,7 @@ long block_send(struct sock *sock, int fd, struct cursor *from, int flags)
 		if (!wait.begun)
 			wait_begin(&wait, sock, fd, SO_SNDTIMEO);
 		result = wait_writable(sock, fd, &wait);
-		if (result)
+		if (result || (done && wait.handled))
 			return done ? (long)done : result;
 	}
 }

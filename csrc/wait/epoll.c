@@ -17,7 +17,7 @@
 
 #define SETS_MAX 1024
 #define ITEMS_MAX 65536
-#define SET_PAIRS_MAX 256
+#define SET_PAIRS_MAX 64
 #define KERNEL_ASK_US 20      /* while rings give events: how often the kernel is asked too */
 #define SPIN_KERNEL_ASK_US 5  /* while spinning */
 #define BELL_DATA 0xb37a9e1150ca4d27 /* marks the bells among the kernel's events */
@@ -131,6 +131,13 @@ int epoll_has_low_water(struct sock *sock, int fd)
 	return (long)local_ring_unread(&sock->end) + (waiting > 0 ? waiting : 0) >= option_receive_low_water(sock, fd);
 }
 
+static int kernel_takes_more(int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLOUT};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLOUT;
+}
+
 static uint32_t item_events(const struct item *item)
 {
 	struct sock *sock = &socks[item->sock];
@@ -145,6 +152,10 @@ static uint32_t item_events(const struct item *item)
 	if (local_ring_unread(&sock->end) &&
 	    (!(load_relaxed(&sock->shared->flags) & SOCK_LOWAT) || epoll_has_low_water(sock, item->fd)))
 		ready |= READ_EVENTS;
+	/* An event tells of all that is ready, as Linux does; a tagged item's EPOLLOUT comes of itself. */
+	if (ready && !item->tagged && item->events & EPOLLOUT &&
+	    (local_sends_by_ring(&sock->end) || kernel_takes_more(item->fd)))
+		ready |= EPOLLOUT;
 	return ready & (item->events | ALWAYS_EVENTS);
 }
 
@@ -854,7 +865,7 @@ static long wait_loop(struct set *set, int fd, struct epoll_event *events, int c
 		long found = look(set, fd, events, count);
 		int have;
 
-		if (found || deadline_ns == 0)
+		if (found || (deadline_ns == 0 && !mask)) /* with a mask the kernel must look for signals */
 			return found;
 		if (signal_came(mark))
 			return -EINTR;
@@ -895,7 +906,11 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 {
 	struct set *set = set_of(set_fd);
 
+	long result;
+
 	if (set->forked == 1)
 		forked_use(set);
-	return wait_loop(set, set_fd, events, count, deadline_ns, mask);
+	result = wait_loop(set, set_fd, events, count, deadline_ns, mask);
+	fetch_add_relaxed(&local_wait_epoch, 1);
+	return result;
 }

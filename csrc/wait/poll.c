@@ -268,15 +268,16 @@ static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, con
 static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct signal_mark mark = signal_now();
+	int slept = 0;
 
-	for (;;) {
+	for (;; slept = 1) {
 		long ready = look_at_one(polling);
 
 		if (ready < 0)
 			ready = look(polling);
-		if (ready || deadline_ns == 0)
+		if (ready || (deadline_ns == 0 && !mask)) /* with a mask the kernel must look for signals */
 			return ready;
-		if (deadline_ns != CLOCK_NEVER && clock_now_ns() >= deadline_ns)
+		if (slept && deadline_ns != CLOCK_NEVER && clock_now_ns() >= deadline_ns)
 			return 0;
 		if (signal_came(mark))
 			return -EINTR;
@@ -305,6 +306,7 @@ long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, co
 	for (unsigned long i = 0; ready >= 0 && i < count; i++)
 		fds[i].revents = polling.fds[i].revents;
 	polling_end(&polling);
+	fetch_add_relaxed(&local_wait_epoch, 1);
 	return ready;
 }
 

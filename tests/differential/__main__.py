@@ -69,7 +69,8 @@ def report(verdict: Verdict, world: World, shrink_seconds: float) -> dict[str, A
         print(f"    {difference}")
     small = case
     if shrink_seconds and verdict.seen == verdict.runs:
-        small = shrink(case, lambda candidate: check(candidate, world, quick=True).differs, shrink_seconds)
+        last = verdict.differences[0].index
+        small = shrink(case, lambda candidate: check(candidate, world, quick=True).differs, shrink_seconds, last)
         again = check(small, world, quick=True)
         verdict = again if again.differs else verdict
     directory = Path(os.environ.get("BYWAY_DIFF_DIR", "build/diff"))

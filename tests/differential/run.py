@@ -14,14 +14,16 @@ import signal
 import time
 import zlib
 from dataclasses import dataclass, field
+from select import POLLIN
 from socket import MSG_OOB, MSG_PEEK
 
 from .agents import BLOB_BYTES, GONE, SLEEPING, Actor, Stage, blob
-from .case import Case, Step
+from .case import Case, Step, end_of
 from .counters import Carried, carried_by
 
 ANSWER_WAIT_S = 4.0  # for what must come
 HUNG_WAIT_S = 0.1  # … when something has not come already
+NUDGE_AFTER_S = 0.03
 TIMED_WAIT_S = 0.25  # for calls that end by themselves (timeouts of at most 30 ms)
 BLOCKED_LOOK_MS = 1.0  # between two looks at a sleeping actor
 WAITED_US = 5_000  # a timed call that took longer has waited
@@ -29,6 +31,13 @@ META = ("new", "timed", "port_of", "child")
 TCP_FIN_WAIT1, TCP_FIN_WAIT2 = 4, 5
 
 DONE, BLOCKED, BUSY, DIED, GONE_BEFORE, SPINS = "done", "blocked", "busy", "died", "gone", "spins"
+
+
+def may_wait(step: Step) -> bool:
+    """Calls that take a socket from Byway for good wait for the other end's unread bytes (local-transport.md, 7)."""
+    by_libc = step.call in ("send", "recv") and step.text("api") in ("stdio", "dprintf", "splice")
+    out_of_band = step.call in ("send", "recv") and bool(step.number("flags") & MSG_OOB)
+    return by_libc or out_of_band or step.call in ("exec", "send_fd", "setsockopt")
 
 
 @dataclass
@@ -223,7 +232,7 @@ class Run:
         patience = self.patience_s if must_come else TIMED_WAIT_S if step.number("timed") and now == index else 0.0
         began = time.monotonic()
         answer = actor.answer(3.0 if now == index else 0)
-        sleeps = 0
+        sleeps, nudged = 0, False
         while answer is None:
             waited = time.monotonic() - began
             state = actor.state()
@@ -233,13 +242,18 @@ class Run:
                 break
             sleeps = sleeps + 1 if state == SLEEPING else 0
             answer = actor.answer(0 if sleeps == 1 else BLOCKED_LOOK_MS)
-            if answer is None and sleeps >= 2 and waited >= patience:
+            if answer is not None:
+                break
+            if sleeps >= 2 and must_come and not nudged and waited > NUDGE_AFTER_S and may_wait(step):
+                nudged = True
+                self.nudge(actor)
+            elif sleeps >= 2 and waited >= patience:
                 outcome.kind = BLOCKED
                 self.pending[actor.name] = index
                 if must_come:  # one such wait is enough in a run
                     self.patience_s, self.hung = HUNG_WAIT_S, True
                 return
-            if answer is None and waited > 2 * ANSWER_WAIT_S:
+            elif waited > 2 * ANSWER_WAIT_S:
                 outcome.kind = SPINS  # neither answers nor sleeps
                 actor.alive = False
                 return
@@ -250,6 +264,17 @@ class Run:
         else:
             self.stage.await_death(actor)
             self.end_pending(actor, outcome, now)
+
+    def nudge(self, waiting: Actor) -> None:
+        """Lets the idle programs look at their sockets once: by the design, a call that takes a socket from Byway waits
+        until the other end has called, or was woken from a call. Programs do; agents in lock step would not."""
+        for actor in self.stage.actors.values():
+            slots = [(slot, number) for slot, number in actor.program.slots.items() if end_of(slot)]
+            if actor is waiting or not actor.alive or actor.name in self.pending or not slots:
+                continue
+            items = ",".join(f"{number}:{POLLIN}" for _, number in slots)
+            actor.ask(f"poll items={items} timeout_ms=0")
+            actor.answer(1000 * ANSWER_WAIT_S)
 
     def look_at(self, name: str, now: int) -> None:
         actor = self.stage.actors[name]

@@ -71,8 +71,12 @@ def simpler(step: Step) -> list[Step]:
     return found
 
 
-def shrink(case: Case, differs: Differs, seconds: float = 60.0) -> Case:
+def shrink(case: Case, differs: Differs, seconds: float = 60.0, last: int | None = None) -> Case:
+    """`last`: the first step that differs; most often nothing behind it matters."""
     shrinker = Shrinker(differs, seconds)
+    if last is not None:
+        prefix = case.with_steps(list(case.steps[: last + 1]))
+        case = prefix if shrinker.still(prefix) else case
     before: Case | None = None
     while before != case:
         before = case

@@ -70,8 +70,16 @@ def redis_values(host: str, port: int, count: int, size: int) -> None:
 def redis_pipeline(host: str, port: int, count: int, size: int) -> None:
     """Many commands under way at once, sent by another thread than the one that reads."""
     line = Line(host, port)
+    for _ in range(20):  # so that the connection is attached when the flood comes
+        line.socket.sendall(command(b"PING"))
+        assert reply(line) == b"+PONG"
     commands = [command(b"SET", b"p%d" % n, pattern(size, n)) + command(b"GET", b"p%d" % n) for n in range(count)]
-    sender = threading.Thread(target=line.socket.sendall, args=(b"".join(commands),))
+
+    def send_all() -> None:
+        for one in commands:
+            line.socket.sendall(one)
+
+    sender = threading.Thread(target=send_all)
     sender.start()
     for number in range(count):
         assert reply(line) == b"+OK"

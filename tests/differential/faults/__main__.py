@@ -1,6 +1,8 @@
 """`python -m tests.differential.faults [--only NAME]`: applies each patch to a copy, builds it, and runs the tester.
 
-A fault counts as found when `--cases` cases show a difference; the tester is given no hint. The head of a patch (the
+A fault counts as found when `--cases` cases show a difference; the tester is given no hint. First the tree itself must
+show none in BASELINE_CASES, or nothing that is found would mean anything. `--build-only` asks whether all patches still
+apply and compile. The head of a patch (the
 lines before its first `---`) names the rule that it breaks. Ends with status 1 when a fault stays hidden.
 """
 
@@ -19,6 +21,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
 COPIED = ("csrc", "hatch_build.py", "src/byway/__init__.py")
 TESTER_LIMIT_S = 900
+BASELINE_CASES = 500
+NOT_BUILT = "does not apply or build"
 
 
 class FaultError(Exception):
@@ -68,7 +72,7 @@ def build_with(patch: Path | None, tree: Path) -> Path:
     return out / "libbyway_preload.so"
 
 
-def look_for(patch: Path, library: Path, cases: int, seed: int, jobs: int, tree: Path) -> Result:
+def look_for(name: str, rule: str, library: Path, cases: int, seed: int, jobs: int, tree: Path) -> Result:
     summary_file = tree / "summary.json"
     summary_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "tests.differential", "--library", str(library), "--json", str(summary_file)]
@@ -76,10 +80,24 @@ def look_for(patch: Path, library: Path, cases: int, seed: int, jobs: int, tree:
     try:
         subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=TESTER_LIMIT_S)
     except subprocess.TimeoutExpired:
-        return Result(patch.stem, rule_of(patch), False, 0, "the tester did not end")
+        return Result(name, rule, False, 0, "the tester did not end")
     summary = json.loads(summary_file.read_text())
     first = summary["failures"][0]["differences"][0] if summary["failures"] else ""
-    return Result(patch.stem, rule_of(patch), summary["differing"] > 0, summary["cases"], first)
+    return Result(name, rule, summary["differing"] > 0, summary["cases"], first)
+
+
+def one_fault(patch: Path, tree: Path, arguments: argparse.Namespace) -> Result:
+    rule = rule_of(patch)
+    try:
+        library = build_with(patch, tree)
+    except FaultError as error:
+        print(error, file=sys.stderr)
+        return Result(patch.stem, rule, False, 0, NOT_BUILT)
+    if arguments.build_only:
+        return Result(patch.stem, rule, False, 0)
+    result = look_for(patch.stem, rule, library, arguments.cases, arguments.seed, arguments.jobs, tree)
+    print(result, flush=True)
+    return result
 
 
 def parse() -> argparse.Namespace:
@@ -88,6 +106,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--build-only", action="store_true")
     parser.add_argument("--json", type=Path, help="write the results here")
     return parser.parse_args()
 
@@ -100,18 +119,16 @@ def main() -> int:
     if not patches:
         print("no such fault; the patches are in tests/differential/faults/", file=sys.stderr)
         return 2
-    results = []
     with tempfile.TemporaryDirectory(prefix="byway-faults-") as name:
         tree = Path(name)
-        for patch in patches:
-            try:
-                library = build_with(patch, tree)
-                result = look_for(patch, library, arguments.cases, arguments.seed, arguments.jobs, tree)
-            except FaultError as error:
-                print(error, file=sys.stderr)
-                result = Result(patch.stem, rule_of(patch), False, 0, "does not build")
-            results.append(result)
-            print(result, flush=True)
+        if not arguments.build_only:
+            baseline = look_for("(no fault)", "", build_with(None, tree), BASELINE_CASES, arguments.seed, 2, tree)
+            if baseline.found:
+                print(f"the tree itself differs, so no fault can be looked for:\n{baseline.first}", file=sys.stderr)
+                return 2
+        results = [one_fault(patch, tree, arguments) for patch in patches]
+    if arguments.build_only:
+        return 0 if all(result.first != NOT_BUILT for result in results) else 1
     if arguments.json:
         arguments.json.write_text(json.dumps([vars(result) for result in results], indent=1))
     found = sum(result.found for result in results)

@@ -31,6 +31,7 @@ struct half {
 	int descriptor;
 	uint64_t stream;
 	uint64_t total;
+	bool closes; /* it half-closes when all is sent; else the first close ends both directions */
 	struct random random;
 };
 
@@ -159,7 +160,7 @@ static void send_stream(struct half *half)
 		offset += sent > 0 ? (uint64_t)sent : 0;
 		pause_sometimes(&half->random);
 	}
-	if (shutdown(half->descriptor, SHUT_WR))
+	if (half->closes && shutdown(half->descriptor, SHUT_WR))
 		stop("shutdown", half->stream, offset);
 }
 
@@ -196,7 +197,7 @@ static void receive_stream(struct half *half)
 		offset += got > 0 ? (uint64_t)got : 0;
 		pause_sometimes(&half->random);
 	}
-	if (recv(half->descriptor, &beyond, 1, 0) != 0)
+	if (half->closes && recv(half->descriptor, &beyond, 1, 0) != 0)
 		stop("no end", half->stream, offset);
 	bytes_done += total;
 }
@@ -205,6 +206,14 @@ static void *sending_thread(void *argument)
 {
 	send_stream(argument);
 	return NULL;
+}
+
+/* Both ends know without a word. STRESS_HALF_CLOSE=0 or 1 in the environment of both: never, or always. */
+static bool half_closes(uint64_t mine, uint64_t theirs)
+{
+	const char *wish = getenv("STRESS_HALF_CLOSE");
+
+	return wish ? *wish == '1' : ((mine ^ theirs) >> 20 & 1) != 0;
 }
 
 /* Both directions of one connection; `mine` and `theirs` are streams. */
@@ -216,6 +225,7 @@ static void converse(int descriptor, uint64_t mine, uint64_t theirs)
 	char turn = 0;
 
 	out.total = draw_length(&out.random);
+	out.closes = in.closes = half_closes(mine, theirs);
 	for (int turns = (int)((mine ^ theirs) % 20); turns > 0; turns--) {
 		wire_send_all(descriptor, &turn, 1);
 		wire_receive_all(descriptor, &turn, 1);

@@ -1,0 +1,12 @@
+/* Sealed shared memory without a name. */
+#ifndef BYWAY_BASE_MEMORY_H
+#define BYWAY_BASE_MEMORY_H
+
+#include <stddef.h>
+
+/* A memfd of `bytes`, sealed against changes of its size, among Byway's own descriptors. `reserve`: all its memory is
+ * allocated now, so that a full machine is an error here and no SIGBUS later. A negative errno when it cannot be made;
+ * -EFBIG where RLIMIT_FSIZE forbids it (the kernel would send SIGXFSZ). Any thread. */
+int memory_make(const char *name, size_t bytes, int reserve);
+
+#endif

@@ -1,0 +1,191 @@
+/* Section 7: a receiver that must have every unread byte in the kernel now, because a program that knows nothing of rings
+ * is going to read, puts them there itself: by a copy of the sender's socket (pidfd_getfd(2), where the system allows it).
+ *
+ * The sender is kept out meanwhile, as in Peterson's lock: it sets sender_busy, fences, and looks at resend_wanted; the
+ * receiver sets resend_wanted to 2, fences, and waits until sender_busy is clear. The ring is revoked for good before, so
+ * that nothing is published any more. Lock: the reader's. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "base/clock.h"
+#include "base/sys.h"
+#include "local/diag.h"
+#include "local/end.h"
+#include "local/offset.h"
+
+#define CLAIMED 2u
+#define WAIT_NS 20000
+#define BUSY_WAITS_MAX 5000
+#define TAKEN_OUT_BYTES_MAX (64u << 20)
+
+static void wait_a_little(void)
+{
+	struct timespec pause = {0, WAIT_NS};
+
+	SYS4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
+}
+
+/* -- the sender's side --------------------------------------------------------------------------------------------------- */
+
+void local_sender_enter(struct local_end *end)
+{
+	uint32_t claimed = CLAIMED;
+
+	for (;;) {
+		store_relaxed(&end->tx->sender_busy, 1);
+		cpu_fence();
+		if (likely(load_acquire(&end->tx->resend_wanted) != CLAIMED))
+			return;
+		store_release(&end->tx->sender_busy, 0);
+		wait_a_little();
+		if (!pair_peer_lives(end->pair))
+			compare_swap(&end->tx->resend_wanted, &claimed, 0);
+	}
+}
+
+void local_sender_leave(struct local_end *end)
+{
+	store_release(&end->tx->sender_busy, 0);
+}
+
+/* -- the receiver's side -------------------------------------------------------------------------------------------------- */
+
+static int claim(struct local_end *end)
+{
+	uint32_t before = load_relaxed(&end->rx->resend_wanted);
+
+	while (!compare_swap(&end->rx->resend_wanted, &before, CLAIMED))
+		;
+	for (int waits = 0; load_acquire(&end->rx->sender_busy); waits++) {
+		if (waits == BUSY_WAITS_MAX || !pair_peer_lives(end->pair))
+			return 0;
+		wait_a_little();
+	}
+	return 1;
+}
+
+static void unclaim(struct local_end *end)
+{
+	store_release(&end->rx->resend_wanted, 0);
+}
+
+/* A copy of the sender's socket, or a negative errno. */
+static int sender_socket(struct local_end *end)
+{
+	long fd = SYS3(SYS_pidfd_getfd, end->pair->peer_fd, load_relaxed(&end->rx->sender_descriptor), 0);
+
+	if (fd >= 0 && diag_cookie((int)fd) != end->shared->cookies[1 - end->pair->end]) {
+		sys_close((int)fd);
+		return -ESTALE;
+	}
+	return (int)fd;
+}
+
+/* What the kernel holds for us, all of it, so that ring bytes can be put in the middle. Bytes, or a negative errno. */
+static long take_kernel_out(int fd, uint8_t *to)
+{
+	uint64_t done = 0;
+
+	while (done < TAKEN_OUT_BYTES_MAX) {
+		long got = sys_recvfrom(fd, to + done, TAKEN_OUT_BYTES_MAX - done, MSG_DONTWAIT);
+
+		if (got <= 0)
+			return (long)done;
+		done += (uint64_t)got;
+	}
+	return -EFBIG;
+}
+
+static int send_all(int fd, const uint8_t *from, uint64_t bytes)
+{
+	for (uint64_t sent = 0; sent < bytes;) {
+		long step = sys_sendto(fd, from + sent, bytes - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		if (step <= 0)
+			return 0;
+		sent += (uint64_t)step;
+	}
+	return 1;
+}
+
+static int send_ring(struct local_end *end, int fd, uint64_t offset, uint64_t bytes)
+{
+	uint64_t at = offset & (end->ring_bytes - 1);
+	uint64_t first = end->ring_bytes - at < bytes ? end->ring_bytes - at : bytes;
+
+	return send_all(fd, end->rx_ring + at, first) && send_all(fd, end->rx_ring, bytes - first);
+}
+
+/* Everything unread has been sent by the kernel: no change is pending, nothing is in the ring. */
+static void settle(struct local_end *end, uint64_t changes)
+{
+	uint64_t even = changes + (changes & 1);
+	uint64_t tail = load_acquire(&end->rx->tail), head = load_acquire(&end->rx->head);
+
+	end->rx->change_offset[even % SHM_CHANGES_MAX] = tail & SHM_OFFSET_MASK;
+	store_release(&end->rx->head, (head & ~(uint64_t)SHM_OFFSET_MASK) | (tail & SHM_OFFSET_MASK));
+	store_release(&end->rx->change_count, even);
+	store_release(&end->rx->changes_taken, even);
+}
+
+/* The sender is on the ring: what is unread there goes behind all that the kernel has. */
+static int append(struct local_end *end, int sender, uint64_t head, uint64_t unread)
+{
+	return send_ring(end, sender, head & SHM_OFFSET_MASK, unread);
+}
+
+/* The sender has gone on in the kernel: the kernel's bytes are taken out, and the ring's put before those that follow. */
+static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint64_t unread, uint64_t before)
+{
+	uint8_t *out = mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	long bytes;
+	int done;
+
+	if (out == MAP_FAILED)
+		return 0;
+	bytes = take_kernel_out(fd, out);
+	if (bytes >= 0 && before > (uint64_t)bytes)
+		before = (uint64_t)bytes;
+	done = bytes >= 0 && send_all(sender, out, before) && send_ring(end, sender, head & SHM_OFFSET_MASK, unread) &&
+	       send_all(sender, out + before, (uint64_t)bytes - before);
+	munmap(out, TAKEN_OUT_BYTES_MAX);
+	return done;
+}
+
+static int hand_back(struct local_end *end, int fd, int sender)
+{
+	uint64_t taken = end->rx->changes_taken, changes = load_acquire(&end->rx->change_count);
+	uint64_t head = load_acquire(&end->rx->head), unread = local_ring_unread(end);
+	uint64_t position, before = 0;
+	int done;
+
+	if (head & SHM_HEAD_TAKEN || unread > end->ring_bytes || changes - taken > SHM_CHANGES_MAX)
+		return 0;
+	if (changes & 1 || !unread) {
+		done = !unread || append(end, sender, head, unread);
+	} else {
+		if (!(taken & 1) && !offset_received(fd, 0, &position))
+			before = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;
+		done = insert(end, fd, sender, head, unread, before);
+	}
+	if (done)
+		settle(end, changes);
+	return done;
+}
+
+int local_hand_back(struct local_end *end, int fd)
+{
+	int sender = sender_socket(end);
+	int done = 0;
+
+	if (sender < 0)
+		return 0;
+	local_lock_reader(end);
+	if (claim(end))
+		done = hand_back(end, fd, sender);
+	unclaim(end);
+	local_unlock_reader(end);
+	sys_close(sender);
+	return done;
+}
