@@ -12,7 +12,8 @@ enum descriptor_kind {
 	DESCRIPTOR_UNKNOWN = 0,
 	DESCRIPTOR_SOCKET = 1, /* index: socket slot in the arena */
 	DESCRIPTOR_SET = 2,    /* index: epoll set */
-	DESCRIPTOR_OWN = 3     /* Byway's own */
+	DESCRIPTOR_OWN = 3,    /* Byway's own */
+	DESCRIPTOR_LISTENER = 4 /* listens, and is not TCP */
 };
 
 #define DESCRIPTOR_INDEX_MASK 0xffffffu

@@ -6,11 +6,33 @@
 
 #include "base/copy.h"
 
+/* The instructions of fault_load: where each is, and where it goes on; both relative to the word itself. */
+struct load {
+	int32_t at;
+	int32_t after;
+};
+
+/* FAULT_LOADS defines them; weak, since the library without interposition has none. */
+extern const struct load fault_loads_begin[] __attribute__((weak, visibility("hidden")));
+extern const struct load fault_loads_end[] __attribute__((weak, visibility("hidden")));
+
+static int load_handle(greg_t *at)
+{
+	for (const struct load *load = fault_loads_begin; load != fault_loads_end; load++)
+		if (*at == (greg_t)(uintptr_t)&load->at + load->at) {
+			*at = (greg_t)(uintptr_t)&load->after + load->after;
+			return 1;
+		}
+	return 0;
+}
+
 int fault_handle(void *context)
 {
 	ucontext_t *state = context;
 	greg_t *at = &state->uc_mcontext.gregs[REG_RIP];
 
+	if (load_handle(at))
+		return 1;
 	if (*at < (greg_t)(uintptr_t)copy_guarded_begin || *at >= (greg_t)(uintptr_t)copy_guarded_end)
 		return 0;
 	*at = (greg_t)(uintptr_t)copy_guarded_fault;

@@ -22,9 +22,6 @@ ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags, struct sockaddr *address,
 		       socklen_t *address_bytes);
-ssize_t __read(int fd, void *buffer, size_t bytes);
-ssize_t __write(int fd, const void *buffer, size_t bytes);
-ssize_t __send(int fd, const void *buffer, size_t bytes, int flags);
 void __chk_fail(void) __attribute__((noreturn));
 
 /* -- common ---------------------------------------------------------------------------------------------------------- */
@@ -158,7 +155,7 @@ static long send_ends(struct sock *sock, long result)
 
 /* -- sending ----------------------------------------------------------------------------------------------------------- */
 
-static ssize_t send_ours(struct sock *sock, int fd, const void *buffer, size_t bytes, int flags,
+APART ssize_t send_ours(struct sock *sock, int fd, const void *buffer, size_t bytes, int flags,
 			 const struct sockaddr *address, socklen_t address_bytes)
 {
 	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
@@ -175,10 +172,7 @@ EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
 	return likely(!sock) ? REAL(send)(fd, buffer, bytes, flags) : send_ours(sock, fd, buffer, bytes, flags, NULL, 0);
 }
 
-EXPORT ssize_t __send(int fd, const void *buffer, size_t bytes, int flags)
-{
-	return send(fd, buffer, bytes, flags);
-}
+EXPORT_AS(__send, send);
 
 EXPORT ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const struct sockaddr *address,
 		      socklen_t address_bytes)
@@ -190,7 +184,7 @@ EXPORT ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const
 	return send_ours(sock, fd, buffer, bytes, flags, address, address_bytes);
 }
 
-static ssize_t write_ours(struct sock *sock, int fd, const void *buffer, size_t bytes)
+APART ssize_t write_ours(struct sock *sock, int fd, const void *buffer, size_t bytes)
 {
 	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
 
@@ -206,22 +200,22 @@ EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
 	return likely(!sock) ? REAL(write)(fd, buffer, bytes) : write_ours(sock, fd, buffer, bytes);
 }
 
-EXPORT ssize_t __write(int fd, const void *buffer, size_t bytes)
+EXPORT_AS(__write, write);
+
+APART ssize_t writev_ours(struct sock *sock, int fd, const struct iovec *pieces, int count)
 {
-	return write(fd, buffer, bytes);
+	if (count >= 0 && count <= PIECES_MAX && send_begins(sock, fd, 0))
+		return engine_send_vector(sock, fd, pieces, (size_t)count, 0);
+	if (count < 0 || count > PIECES_MAX)
+		return interpose_result(-EINVAL);
+	return send_ends(sock, REAL(writev)(fd, pieces, count));
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *pieces, int count)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (likely(!sock))
-		return REAL(writev)(fd, pieces, count);
-	if (count >= 0 && count <= PIECES_MAX && send_begins(sock, fd, 0))
-		return engine_send_vector(sock, fd, pieces, (size_t)count, 0);
-	if (count < 0 || count > PIECES_MAX)
-		return interpose_result(-EINVAL);
-	return send_ends(sock, REAL(writev)(fd, pieces, count));
+	return likely(!sock) ? REAL(writev)(fd, pieces, count) : writev_ours(sock, fd, pieces, count);
 }
 
 EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
@@ -250,7 +244,7 @@ static void give_away_passed(const struct msghdr *message)
 	}
 }
 
-static ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *message, int flags)
+APART ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *message, int flags)
 {
 	struct msghdr copied;
 
@@ -268,28 +262,35 @@ static ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *mess
 	return send_ends(sock, REAL(sendmsg)(fd, message, flags));
 }
 
-EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+APART ssize_t sendmsg_known(int fd, const struct msghdr *message, int flags)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (unlikely(sock != NULL))
+	if (sock)
 		return sendmsg_ours(sock, fd, message, flags);
-	if (unlikely(message && message->msg_controllen))
+	if (message && message->msg_controllen)
 		give_away_passed(message);
 	return REAL(sendmsg)(fd, message, flags);
 }
 
-EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	struct sock *sock = sock_of(fd);
+	if (is_foreign(fd) && likely(message && !message->msg_controllen))
+		return REAL(sendmsg)(fd, message, flags);
+	return sendmsg_known(fd, message, flags);
+}
+
+static void give_away_all_passed(const struct mmsghdr *messages, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		if (messages[i].msg_hdr.msg_controllen)
+			give_away_passed(&messages[i].msg_hdr);
+}
+
+APART int sendmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
 	unsigned sent = 0;
 
-	if (likely(!sock)) {
-		for (unsigned i = 0; i < count; i++)
-			if (messages[i].msg_hdr.msg_controllen)
-				give_away_passed(&messages[i].msg_hdr);
-		return REAL(sendmmsg)(fd, messages, count, flags);
-	}
 	for (; sent < count && sent < PIECES_MAX; sent++) {
 		ssize_t bytes = sendmsg_ours(sock, fd, &messages[sent].msg_hdr, flags);
 		unsigned length = (unsigned)bytes;
@@ -302,9 +303,19 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 	return (int)sent;
 }
 
+EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (unlikely(sock != NULL))
+		return sendmmsg_ours(sock, fd, messages, count, flags);
+	give_away_all_passed(messages, count);
+	return REAL(sendmmsg)(fd, messages, count, flags);
+}
+
 /* -- receiving --------------------------------------------------------------------------------------------------------- */
 
-static ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
+APART ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
 			 socklen_t *address_bytes)
 {
 	struct iovec piece = {buffer, bytes};
@@ -350,7 +361,7 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_
 	return recvfrom(fd, buffer, bytes, flags, address, address_bytes);
 }
 
-static ssize_t read_ours(struct sock *sock, int fd, void *buffer, size_t bytes)
+APART ssize_t read_ours(struct sock *sock, int fd, void *buffer, size_t bytes)
 {
 	struct iovec piece = {buffer, bytes};
 
@@ -366,10 +377,7 @@ EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
 	return likely(!sock) ? REAL(read)(fd, buffer, bytes) : read_ours(sock, fd, buffer, bytes);
 }
 
-EXPORT ssize_t __read(int fd, void *buffer, size_t bytes)
-{
-	return read(fd, buffer, bytes);
-}
+EXPORT_AS(__read, read);
 
 EXPORT ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes)
 {
@@ -378,17 +386,20 @@ EXPORT ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_byte
 	return read(fd, buffer, bytes);
 }
 
-EXPORT ssize_t readv(int fd, const struct iovec *pieces, int count)
+APART ssize_t readv_ours(struct sock *sock, int fd, const struct iovec *pieces, int count)
 {
-	struct sock *sock = sock_of(fd);
-
-	if (likely(!sock))
-		return REAL(readv)(fd, pieces, count);
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
 	if (recv_begins(sock, fd, 0))
 		return engine_recv_vector(sock, fd, pieces, (size_t)count, 0);
 	return recv_ends(sock, fd, REAL(readv)(fd, pieces, count));
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *pieces, int count)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(readv)(fd, pieces, count) : readv_ours(sock, fd, pieces, count);
 }
 
 EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
@@ -398,7 +409,7 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offs
 	return REAL(preadv2)(fd, pieces, count, offset, flags);
 }
 
-static ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, int flags)
+APART ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, int flags)
 {
 	struct msghdr copied;
 	ssize_t received;
@@ -425,13 +436,10 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 	return likely(!sock) ? REAL(recvmsg)(fd, message, flags) : recvmsg_ours(sock, fd, message, flags);
 }
 
-EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
 {
-	struct sock *sock = sock_of(fd);
 	unsigned received = 0;
 
-	if (likely(!sock) || timeout)
-		return REAL(recvmmsg)(fd, messages, count, flags, timeout);
 	for (; received < count && received < PIECES_MAX; received++) {
 		int once = flags & ~MSG_WAITFORONE;
 		ssize_t bytes;
@@ -447,6 +455,15 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 			return received ? (int)received : (int)interpose_result(-EFAULT);
 	}
 	return (int)received;
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
+{
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock) || timeout)
+		return REAL(recvmmsg)(fd, messages, count, flags, timeout);
+	return recvmmsg_ours(sock, fd, messages, count, flags);
 }
 
 /* -- files and pipes --------------------------------------------------------------------------------------------------- */
@@ -478,7 +495,7 @@ static long send_from_file(struct sock *sock, int fd, int file, off_t *offset, s
 	return (long)done;
 }
 
-static ssize_t sendfile_ours(struct sock *sock, int fd, int file, off_t *offset, size_t count)
+static ssize_t sendfile_by_engine(struct sock *sock, int fd, int file, off_t *offset, size_t count)
 {
 	off_t at;
 	long sent;
@@ -498,21 +515,21 @@ static ssize_t sendfile_ours(struct sock *sock, int fd, int file, off_t *offset,
 	return interpose_result(sent);
 }
 
+APART ssize_t sendfile_ours(struct sock *sock, int fd, int file, off_t *offset, size_t count)
+{
+	if (send_begins(sock, fd, 0))
+		return sendfile_by_engine(sock, fd, file, offset, count);
+	return send_ends(sock, REAL(sendfile)(fd, file, offset, count));
+}
+
 EXPORT ssize_t sendfile(int fd, int file, off_t *offset, size_t count)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (likely(!sock))
-		return REAL(sendfile)(fd, file, offset, count);
-	if (send_begins(sock, fd, 0))
-		return sendfile_ours(sock, fd, file, offset, count);
-	return send_ends(sock, REAL(sendfile)(fd, file, offset, count));
+	return likely(!sock) ? REAL(sendfile)(fd, file, offset, count) : sendfile_ours(sock, fd, file, offset, count);
 }
 
-EXPORT ssize_t sendfile64(int fd, int file, off64_t *offset, size_t count)
-{
-	return sendfile(fd, file, offset, count);
-}
+EXPORT_AS(sendfile64, sendfile);
 
 EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t bytes, unsigned flags)
 {

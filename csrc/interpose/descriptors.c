@@ -10,9 +10,8 @@
 #include "interpose/interpose.h"
 #include "wait/epoll.h"
 
-int __close(int fd);
-int __dup2(int old, int wanted);
-int __fcntl(int fd, int command, ...);
+int fcntl_passed_on(int fd, int command, void *argument) EXPORT_NAME("fcntl");
+int ioctl_passed_on(int fd, unsigned long request, void *argument) EXPORT_NAME("ioctl");
 
 void interpose_give_away(int fd)
 {
@@ -24,7 +23,7 @@ void interpose_give_away(int fd)
 
 /* -- closing ------------------------------------------------------------------------------------------------------------ */
 
-static int close_known(int fd, uint32_t entry)
+APART int close_known(int fd, uint32_t entry)
 {
 	struct sock *sock;
 	int last, result;
@@ -36,6 +35,9 @@ static int close_known(int fd, uint32_t entry)
 		return (int)interpose_result(-EBADF);
 	case DESCRIPTOR_SET:
 		epoll_set_close(descriptor_index(entry));
+		descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
+		return REAL(close)(fd);
+	case DESCRIPTOR_LISTENER:
 		descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
 		return REAL(close)(fd);
 	default:
@@ -55,10 +57,7 @@ EXPORT int close(int fd)
 	return likely(!entry) ? REAL(close)(fd) : close_known(fd, entry);
 }
 
-EXPORT int __close(int fd)
-{
-	return close(fd);
-}
+EXPORT_AS(__close, close);
 
 /* Closes [first, last] but for Byway's own, in as few calls as they allow. */
 static int close_between(unsigned first, unsigned last, int flags)
@@ -97,13 +96,17 @@ EXPORT void closefrom(int lowest)
 
 /* -- stdio: it reads and writes inside libc -------------------------------------------------------------------------------- */
 
+APART FILE *fdopen_ours(struct sock *sock, int fd, const char *mode)
+{
+	sock_into_kernel(sock, fd, reason_stdio);
+	return REAL(fdopen)(fd, mode);
+}
+
 EXPORT FILE *fdopen(int fd, const char *mode)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (sock)
-		sock_into_kernel(sock, fd, reason_stdio);
-	return REAL(fdopen)(fd, mode);
+	return likely(!sock) ? REAL(fdopen)(fd, mode) : fdopen_ours(sock, fd, mode);
 }
 
 EXPORT int fclose(FILE *file)
@@ -138,7 +141,7 @@ EXPORT int dprintf(int fd, const char *format, ...)
 	int result;
 
 	va_start(arguments, format);
-	result = vdprintf(fd, format, arguments);
+	result = is_foreign(fd) ? REAL(vdprintf)(fd, format, arguments) : vdprintf(fd, format, arguments);
 	va_end(arguments);
 	return result;
 }
@@ -157,17 +160,21 @@ static void copied(int old, int fd)
 		epoll_set_add_descriptor(descriptor_index(entry), fd);
 }
 
-EXPORT int dup(int old)
+APART int dup_known(int old)
 {
 	int fd = REAL(dup)(old);
 
-	if (unlikely(descriptor_entry(old) != 0))
-		copied(old, fd);
+	copied(old, fd);
 	return fd;
 }
 
+EXPORT int dup(int old)
+{
+	return is_foreign(old) ? REAL(dup)(old) : dup_known(old);
+}
+
 /* `wanted` is closed first: by us, if it is ours. */
-static int dup_onto(int old, int wanted, int flags)
+APART int dup_onto(int old, int wanted, int flags)
 {
 	uint32_t entry = descriptor_entry(wanted);
 	struct sock *sock = descriptor_kind(entry) == DESCRIPTOR_SOCKET ? &socks[descriptor_index(entry)] : NULL;
@@ -180,7 +187,7 @@ static int dup_onto(int old, int wanted, int flags)
 		return (int)interpose_result(-EBADF);
 	if (sock)
 		last = sock_close_begin(sock, wanted);
-	else if (descriptor_kind(entry) == DESCRIPTOR_SET)
+	else if (entry)
 		close_known(wanted, entry);
 	fd = SYS3(SYS_dup3, old, wanted, flags);
 	if (last)
@@ -201,10 +208,7 @@ EXPORT int dup2(int old, int wanted)
 	return dup_onto(old, wanted, 0);
 }
 
-EXPORT int __dup2(int old, int wanted)
-{
-	return dup2(old, wanted);
-}
+EXPORT_AS(__dup2, dup2);
 
 EXPORT int dup3(int old, int wanted, int flags)
 {
@@ -215,11 +219,14 @@ EXPORT int dup3(int old, int wanted, int flags)
 
 /* -- flags ------------------------------------------------------------------------------------------------------------------- */
 
-static int fcntl_known(int fd, int command, void *argument)
+APART int fcntl_known(int fd, int command, void *argument)
 {
-	int result = REAL(fcntl)(fd, command, argument);
 	struct sock *sock = sock_of(fd);
+	int result;
 
+	if (descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_OWN && !thread.vforked)
+		return (int)interpose_result(-EBADF);
+	result = REAL(fcntl)(fd, command, argument);
 	if (result < 0 || thread.vforked)
 		return result;
 	if (command == F_DUPFD || command == F_DUPFD_CLOEXEC)
@@ -232,51 +239,15 @@ static int fcntl_known(int fd, int command, void *argument)
 	return result;
 }
 
-static int fcntl_any(int fd, int command, void *argument)
+int fcntl_passed_on(int fd, int command, void *argument)
 {
-	uint32_t entry = descriptor_entry(fd);
-
-	if (likely(!entry))
-		return REAL(fcntl)(fd, command, argument);
-	if (descriptor_kind(entry) == DESCRIPTOR_OWN && !thread.vforked)
-		return (int)interpose_result(-EBADF);
-	return fcntl_known(fd, command, argument);
+	return is_foreign(fd) ? REAL(fcntl)(fd, command, argument) : fcntl_known(fd, command, argument);
 }
 
-EXPORT int fcntl(int fd, int command, ...)
-{
-	va_list arguments;
-	void *argument;
+EXPORT_AS(fcntl64, fcntl);
+EXPORT_AS(__fcntl, fcntl);
 
-	va_start(arguments, command);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	return fcntl_any(fd, command, argument);
-}
-
-EXPORT int fcntl64(int fd, int command, ...)
-{
-	va_list arguments;
-	void *argument;
-
-	va_start(arguments, command);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	return fcntl_any(fd, command, argument);
-}
-
-EXPORT int __fcntl(int fd, int command, ...)
-{
-	va_list arguments;
-	void *argument;
-
-	va_start(arguments, command);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	return fcntl_any(fd, command, argument);
-}
-
-static int ioctl_known(struct sock *sock, int fd, unsigned long request, void *argument)
+APART int ioctl_ours(struct sock *sock, int fd, unsigned long request, void *argument)
 {
 	int result = REAL(ioctl)(fd, request, argument);
 
@@ -291,14 +262,9 @@ static int ioctl_known(struct sock *sock, int fd, unsigned long request, void *a
 	return result;
 }
 
-EXPORT int ioctl(int fd, unsigned long request, ...)
+int ioctl_passed_on(int fd, unsigned long request, void *argument)
 {
 	struct sock *sock = sock_of(fd);
-	va_list arguments;
-	void *argument;
 
-	va_start(arguments, request);
-	argument = va_arg(arguments, void *);
-	va_end(arguments);
-	return likely(!sock) ? REAL(ioctl)(fd, request, argument) : ioctl_known(sock, fd, request, argument);
+	return likely(!sock) ? REAL(ioctl)(fd, request, argument) : ioctl_ours(sock, fd, request, argument);
 }

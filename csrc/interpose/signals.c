@@ -101,3 +101,51 @@ EXPORT int siginterrupt(int number, int interrupt)
 	}
 	return signal_action(number, &action, NULL);
 }
+
+/* -- masks: SIGSEGV and SIGBUS stay open, so that a bad pointer in a copy is EFAULT and not death ------------------------ */
+
+static __thread sigset_t believed; /* what of these two the program believes to have blocked */
+
+static const int kept_open[] = {SIGSEGV, SIGBUS};
+
+static void believe(int how, const sigset_t *set)
+{
+	for (size_t i = 0; i < sizeof(kept_open) / sizeof(*kept_open); i++) {
+		int named = sigismember(set, kept_open[i]) == 1;
+
+		if (named && how != SIG_UNBLOCK)
+			sigaddset(&believed, kept_open[i]);
+		else if (named ? how == SIG_UNBLOCK : how == SIG_SETMASK)
+			sigdelset(&believed, kept_open[i]);
+	}
+}
+
+/* `real` is libc's function of the same form; its result is returned. */
+static int change_mask(int (*real)(int, const sigset_t *, sigset_t *), int how, const sigset_t *set, sigset_t *old)
+{
+	sigset_t before = believed, open;
+	int result;
+
+	if (set) {
+		open = *set;
+		for (size_t i = 0; i < sizeof(kept_open) / sizeof(*kept_open) && how != SIG_UNBLOCK; i++)
+			sigdelset(&open, kept_open[i]);
+	}
+	if (set && how >= SIG_BLOCK && how <= SIG_SETMASK)
+		believe(how, set);
+	result = real(how, set ? &open : NULL, old);
+	for (size_t i = 0; !result && old && i < sizeof(kept_open) / sizeof(*kept_open); i++)
+		if (sigismember(&before, kept_open[i]) == 1)
+			sigaddset(old, kept_open[i]);
+	return result;
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return change_mask(REAL(sigprocmask), how, set, old);
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
+{
+	return change_mask(REAL(pthread_sigmask), how, set, old);
+}

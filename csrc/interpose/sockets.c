@@ -13,18 +13,23 @@ static int is_tcp(int domain, int type, int protocol)
 	       (protocol == 0 || protocol == IPPROTO_TCP);
 }
 
-EXPORT int socket(int domain, int type, int protocol)
+APART int socket_tcp(int domain, int type, int protocol)
 {
 	int fd = REAL(socket)(domain, type, protocol);
 	struct sock *sock;
 
-	if (fd < 0 || !is_tcp(domain, type, protocol) || thread.vforked)
+	if (fd < 0 || thread.vforked)
 		return fd;
 	interpose_start();
 	sock = sock_new(fd, 0);
 	if (sock)
 		sock_set_nonblocking(sock, type & SOCK_NONBLOCK);
 	return fd;
+}
+
+EXPORT int socket(int domain, int type, int protocol)
+{
+	return is_tcp(domain, type, protocol) ? socket_tcp(domain, type, protocol) : REAL(socket)(domain, type, protocol);
 }
 
 EXPORT int connect(int fd, const struct sockaddr *address, socklen_t bytes)
@@ -36,26 +41,41 @@ EXPORT int connect(int fd, const struct sockaddr *address, socklen_t bytes)
 	return REAL(connect)(fd, address, bytes);
 }
 
-EXPORT int listen(int fd, int backlog)
+APART int listen_ours(struct sock *sock, int fd, int backlog)
 {
 	int result = REAL(listen)(fd, backlog);
-	struct sock *sock = sock_of(fd);
 	uint32_t open = SHM_SOCKET_OPEN;
 
-	if (sock && !result) {
+	if (!result) {
 		compare_swap(&sock->shared->state, &open, SHM_SOCKET_LISTEN);
 		store_release(&sock->shared->reason, reason_none);
 	}
 	return result;
 }
 
-static int accepted(int listener, int fd, int flags)
+EXPORT int listen(int fd, int backlog)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(listen)(fd, backlog) : listen_ours(sock, fd, backlog);
+}
+
+/* A connection of a listener that we have not seen being made: the listener is remembered where it is none of ours. */
+static int is_other_listener(int listener, int fd)
+{
+	if (sock_fd_is_tcp(fd))
+		return 0;
+	descriptor_set(listener, DESCRIPTOR_LISTENER, 0);
+	return 1;
+}
+
+APART int accepted(int listener, int fd, int flags)
 {
 	struct sock *from = sock_of(listener);
 	int saved_errno = errno;
 	struct sock *sock;
 
-	if (fd < 0 || thread.vforked || (!from && !sock_fd_is_tcp(fd))) {
+	if (fd < 0 || thread.vforked || (!from && is_other_listener(listener, fd))) {
 		errno = saved_errno;
 		return fd;
 	}
@@ -71,42 +91,69 @@ static int accepted(int listener, int fd, int flags)
 	return fd;
 }
 
-EXPORT int accept(int fd, struct sockaddr *address, socklen_t *bytes)
+APART int accept_known(int fd, struct sockaddr *address, socklen_t *bytes)
 {
 	return accepted(fd, REAL(accept)(fd, address, bytes), 0);
 }
 
-EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
+APART int accept4_known(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
 {
 	return accepted(fd, REAL(accept4)(fd, address, bytes, flags), flags);
+}
+
+static inline int is_known_other_listener(int fd)
+{
+	return descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_LISTENER;
+}
+
+EXPORT int accept(int fd, struct sockaddr *address, socklen_t *bytes)
+{
+	return is_known_other_listener(fd) ? REAL(accept)(fd, address, bytes) : accept_known(fd, address, bytes);
+}
+
+EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
+{
+	return is_known_other_listener(fd) ? REAL(accept4)(fd, address, bytes, flags)
+					   : accept4_known(fd, address, bytes, flags);
+}
+
+APART int shutdown_ours(struct sock *sock, int fd, int how)
+{
+	if (sock_is_engine(sock) && how >= SHUT_RD && how <= SHUT_RDWR)
+		if (sock_enter(sock, fd))
+			local_shutdown(&sock->end, how);
+	return REAL(shutdown)(fd, how);
 }
 
 EXPORT int shutdown(int fd, int how)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (sock && sock_is_engine(sock) && how >= SHUT_RD && how <= SHUT_RDWR)
-		if (sock_enter(sock, fd))
-			local_shutdown(&sock->end, how);
-	return REAL(shutdown)(fd, how);
+	return likely(!sock) ? REAL(shutdown)(fd, how) : shutdown_ours(sock, fd, how);
 }
 
-EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t bytes)
+APART int setsockopt_ours(struct sock *sock, int fd, int level, int name, const void *value, socklen_t bytes)
 {
 	int result = REAL(setsockopt)(fd, level, name, value, bytes);
-	struct sock *sock = sock_of(fd);
 
-	if (unlikely(sock && !result))
+	if (!result)
 		option_was_set(sock, fd, level, name);
 	return result;
 }
 
-EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *bytes)
+EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t bytes)
 {
 	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(setsockopt)(fd, level, name, value, bytes)
+			     : setsockopt_ours(sock, fd, level, name, value, bytes);
+}
+
+APART int getsockopt_ours(struct sock *sock, int fd, int level, int name, void *value, socklen_t *bytes)
+{
 	int result;
 
-	if (likely(!sock) || !sock_is_engine(sock))
+	if (!sock_is_engine(sock))
 		return REAL(getsockopt)(fd, level, name, value, bytes);
 	if (option_get(sock, level, name, value, bytes))
 		return 0;
@@ -114,4 +161,12 @@ EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *bytes
 	if (!result && level == IPPROTO_TCP && name == TCP_INFO)
 		option_info_add(sock, value, *bytes);
 	return result;
+}
+
+EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(getsockopt)(fd, level, name, value, bytes)
+			     : getsockopt_ours(sock, fd, level, name, value, bytes);
 }

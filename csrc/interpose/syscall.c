@@ -15,6 +15,8 @@
 
 #define NOT_OURS (-100000)
 
+long syscall_passed_on(long number, long a, long b, long c, long d, long e) EXPORT_NAME("syscall");
+
 static long data_call(long number, const long *a)
 {
 	switch (number) {
@@ -117,7 +119,17 @@ static long other_call(long number, const long *a)
 	}
 }
 
-EXPORT long syscall(long number, ...)
+/* Numbers (their lowest byte) that may be ours although the first argument is no descriptor of ours. */
+static const uint8_t looked_at[256] = {
+	[SYS_socket & 255] = 1,	   [SYS_accept & 255] = 1,	 [SYS_accept4 & 255] = 1,     [SYS_sendmsg & 255] = 1,
+	[SYS_sendmmsg & 255] = 1,  [SYS_splice & 255] = 1,	 [SYS_close_range & 255] = 1, [SYS_dup2 & 255] = 1,
+	[SYS_dup3 & 255] = 1,	   [SYS_poll & 255] = 1,	 [SYS_ppoll & 255] = 1,	      [SYS_select & 255] = 1,
+	[SYS_epoll_ctl & 255] = 1, [SYS_epoll_create & 255] = 1, [SYS_epoll_create1 & 255] = 1, [SYS_fork & 255] = 1,
+	[SYS_execve & 255] = 1,	   [SYS_io_uring_setup & 255] = 1,
+};
+
+/* Variadic, for the sixth argument lies on the stack, in what may be the caller's frame: it is read and never written. */
+APART long syscall_known(long number, ...)
 {
 	long a[6], result;
 	va_list arguments;
@@ -132,4 +144,12 @@ EXPORT long syscall(long number, ...)
 	if (result == NOT_OURS)
 		result = other_call(number, a);
 	return result != NOT_OURS ? result : REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* What is on the stack stays where it is: both ways out are jumps. */
+long syscall_passed_on(long number, long a, long b, long c, long d, long e)
+{
+	if (is_foreign((int)a) && likely(!looked_at[number & 255]))
+		return ((__typeof__(&syscall_passed_on))REAL(syscall))(number, a, b, c, d, e);
+	return syscall_known(number, a, b, c, d, e);
 }

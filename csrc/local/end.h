@@ -28,7 +28,6 @@ struct local_end {
 	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
-	uint32_t asked_epoch; /* and local_wait_epoch then */
 };
 
 /* enum sock_flag: shm_socket.flags, changed by atomics */
@@ -54,7 +53,8 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags);
 
 /* -- section 4 ------------------------------------------------------------------------------------------------------ */
 
-/* Receives what is there. Bytes, 0 at the end of the stream, or a negative errno. `flags`: MSG_PEEK and MSG_TRUNC count. */
+/* Receives what is there. Bytes, 0 at the end of the stream, or a negative errno. `flags`: MSG_PEEK and MSG_TRUNC count;
+ * without MSG_DONTWAIT the kernel is not asked for an end more than every 20 us: the caller is going to wait. */
 long local_recv(struct local_end *end, int fd, struct cursor *to, int flags);
 
 /* Whether the ring has bytes that local_recv would give now, or an error is pending. Cheap; no lock; no system call. */
@@ -107,12 +107,8 @@ void local_sender_leave(struct local_end *end);
 
 /* 0 when the kernel socket should be asked now: the peer's process is gone or has forked, 20 us after the last time. */
 int local_peer_is_well(struct local_end *end);
-/* 1 when this kernel socket was asked in the last 20 us, and no poll or epoll_wait has returned to the program since, which
- * may have told it of an end; 0: ask it now. */
+/* 1 when this kernel socket was asked in the last 20 us; 0: ask it now. */
 int local_asked_lately(struct local_end *end);
-
-/* Raised whenever a poll, select or epoll_wait returns. */
-extern uint32_t local_wait_epoch;
 void local_wake_peer(struct local_end *end);
 /* Writer's lock held: our direction goes to the kernel at the tail. */
 void local_move_to_kernel(struct local_end *end);
@@ -123,6 +119,7 @@ void local_peer_gone(struct local_end *end, int fd);
 /* Writer's lock held: the kernel has told of a reset itself; nothing is emulated any more. */
 void local_peer_reset(struct local_end *end);
 void local_protocol_error(struct local_end *end);
+void local_keep_error(struct local_end *end, long error);
 void local_lock_writer(struct local_end *end);
 void local_unlock_writer(struct local_end *end);
 void local_lock_reader(struct local_end *end);

@@ -9,6 +9,8 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
+#define HALF_CLOSED_DEAF 2 /* half_closed of an end that was shut down both ways */
+
 /* -- revoke ----------------------------------------------------------------------------------------------------------- */
 
 static void revoke_for_good(struct local_end *end)
@@ -165,7 +167,8 @@ void local_take_back(struct local_end *end, int fd)
 {
 	uint32_t asked = 1;
 
-	if (load_acquire(&end->rx->closed)) /* nobody is there to read it, and the kernel knows */
+	/* Closed: the kernel knows. Shut down both ways: it would answer with a reset what it has received already. */
+	if (load_acquire(&end->rx->closed) || load_acquire(&end->rx->half_closed) == HALF_CLOSED_DEAF)
 		return;
 	local_sender_enter(end);
 	compare_swap(&end->tx->resend_wanted, &asked, 0);
@@ -201,6 +204,13 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	count(counter_resets_emulated, 1);
 }
 
+static int has_error(int fd)
+{
+	struct pollfd asked = {.fd = fd};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLERR;
+}
+
 void local_peer_reset(struct local_end *end)
 {
 	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
@@ -213,7 +223,9 @@ void local_peer_gone(struct local_end *end, int fd)
 
 	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return;
-	if (load_acquire(&end->rx->closed) || offset_is_closed(fd)) {
+	if (!offset_is_closed(fd) && !offset_fin_received(fd)) /* our own shutdown */
+		return;
+	if (load_acquire(&end->rx->closed) || has_error(fd)) { /* what there was to tell is in the kernel */
 		local_peer_reset(end);
 		return;
 	}
@@ -225,7 +237,7 @@ void local_peer_gone(struct local_end *end, int fd)
 	head = load_acquire(&end->tx->head);
 	unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
 	local_move_to_kernel(end);
-	if (unread && unread <= end->ring_bytes && !(head & SHM_HEAD_TAKEN) && offset_fin_received(fd))
+	if (unread && unread <= end->ring_bytes && !(head & SHM_HEAD_TAKEN))
 		emulate_reset(end, fd, head, unread);
 }
 
@@ -236,7 +248,7 @@ void local_shutdown(struct local_end *end, int how)
 	if (how == SHUT_WR || how == SHUT_RDWR) {
 		local_lock_writer(end);
 		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
-		store_release(&end->tx->half_closed, 1);
+		store_release(&end->tx->half_closed, how == SHUT_WR ? 1 : HALF_CLOSED_DEAF);
 		CRASH_POINT(shutdown_marked);
 		local_move_to_kernel(end);
 		CRASH_POINT(shutdown_moved);

@@ -17,6 +17,7 @@
 #define WAIT_NS 20000
 #define BUSY_WAITS_MAX 5000
 #define TAKEN_OUT_BYTES_MAX (64u << 20)
+#define PUT_BACK_BYTES_MAX (1 << 20)
 
 static void wait_a_little(void)
 {
@@ -128,10 +129,24 @@ static void settle(struct local_end *end, uint64_t changes)
 	store_release(&end->rx->changes_taken, even);
 }
 
-/* The sender is on the ring: what is unread there goes behind all that the kernel has. */
+/* The sender is on the ring: what is unread there goes behind all that the kernel has. Where the kernel takes only a part,
+ * that part becomes a kernel segment, as if the sender had sent it so, and the rest is tried again later. */
 static int append(struct local_end *end, int sender, uint64_t head, uint64_t unread)
 {
-	return send_ring(end, sender, head & SHM_OFFSET_MASK, unread);
+	uint64_t changes = end->rx->change_count, offset;
+	uint64_t at = head & (end->ring_bytes - 1);
+	uint64_t first = end->ring_bytes - at < unread ? end->ring_bytes - at : unread;
+	long sent = sys_sendto(sender, end->rx_ring + at, first, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (sent <= 0 || offset_sent(sender, &offset))
+		return 0;
+	end->rx->change_offset[(changes + 1) % SHM_CHANGES_MAX] = head & SHM_OFFSET_MASK;
+	end->rx->change_offset[(changes + 2) % SHM_CHANGES_MAX] = offset;
+	store_release(&end->rx->head, (head & ~(uint64_t)SHM_OFFSET_MASK) | ((head + (uint64_t)sent) & SHM_OFFSET_MASK));
+	store_release(&end->rx->change_count, changes + 2);
+	/* All kernel bytes so far lie before the rest of the ring: one kernel segment, whatever was pending. */
+	store_release(&end->rx->changes_taken, changes + 1);
+	return (uint64_t)sent == unread;
 }
 
 /* The sender has gone on in the kernel: the kernel's bytes are taken out, and the ring's put before those that follow. */
@@ -144,6 +159,10 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 
 	if (out == MAP_FAILED)
 		return 0;
+	if (offset_waiting(fd) + (long)unread > PUT_BACK_BYTES_MAX) { /* it might not go in again */
+		munmap(out, TAKEN_OUT_BYTES_MAX);
+		return 0;
+	}
 	bytes = take_kernel_out(fd, out);
 	if (bytes >= 0 && before > (uint64_t)bytes)
 		before = (uint64_t)bytes;
@@ -164,6 +183,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		return 0;
 	if (changes & 1 || !unread) {
 		done = !unread || append(end, sender, head, unread);
+		changes = load_relaxed(&end->rx->change_count);
 	} else {
 		if (!(taken & 1) && !offset_received(fd, 0, &position))
 			before = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;

@@ -163,12 +163,12 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 /* -- steps ------------------------------------------------------------------------------------------------------------ */
 
 /* The ring's turn, and it is empty: nothing, unless the peer is gone. */
-static long ring_empty(struct local_end *end, int fd)
+static long ring_empty(struct local_end *end, int fd, int hurried)
 {
 	uint64_t mark;
 	long said;
 
-	if (local_asked_lately(end))
+	if (hurried && local_asked_lately(end))
 		return -EAGAIN;
 	mark = local_rx_mark(end);
 	if (local_ring_unread(end))
@@ -180,7 +180,7 @@ static long ring_empty(struct local_end *end, int fd)
 }
 
 static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tail, uint64_t taken, uint64_t changes,
-		      struct cursor *to)
+		      struct cursor *to, int hurried)
 {
 	uint64_t offset = head & SHM_OFFSET_MASK;
 	uint64_t limit = SHM_OFFSET_MASK &
@@ -191,10 +191,8 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 		pass_change(end, taken);
 		return LOOK_AGAIN;
 	}
-	if (unlikely(head & SHM_HEAD_TAKEN))
-		return ring_empty(end, fd);
-	if (available == 0)
-		return ring_empty(end, fd);
+	if (available == 0 || unlikely(head & SHM_HEAD_TAKEN))
+		return ring_empty(end, fd, hurried);
 	if (unlikely(available > end->ring_bytes)) {
 		local_protocol_error(end);
 		return -ECONNRESET;
@@ -264,7 +262,7 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 }
 
 /* The order of the loads counts: a head and a tail from before the look at change_count belong to its segment. */
-static long recv_step(struct local_end *end, int fd, struct cursor *to)
+static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurried)
 {
 	uint64_t taken = load_relaxed(&end->rx->changes_taken);
 	uint64_t head = load_acquire(&end->rx->head);
@@ -278,7 +276,7 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to)
 	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_LEFTOVER) && (head ^ tail) & SHM_OFFSET_MASK)
 		return ring_take(end, head, tail & SHM_OFFSET_MASK, to);
 	if (taken & 1)
-		return ring_turn(end, fd, head, tail, taken, changes, to);
+		return ring_turn(end, fd, head, tail, taken, changes, to, hurried);
 	return kernel_turn(end, fd, taken, changes, to);
 }
 
@@ -292,20 +290,19 @@ static int may_have_more(const struct local_end *end, const struct cursor *to)
 	return !(taken & 1) && to->count && to->offset == to->pieces->iov_len;
 }
 
-static long recv_all(struct local_end *end, int fd, struct cursor *to)
+static long recv_all(struct local_end *end, int fd, struct cursor *to, int hurried)
 {
 	size_t wanted = to->left;
 
 	for (;;) {
-		long step = recv_step(end, fd, to);
+		long step = recv_step(end, fd, to, hurried);
 
 		if (step == LOOK_AGAIN)
 			continue;
 		if (step <= 0) {
 			if (to->left == wanted)
 				return step;
-			if (step < 0 && step != -EAGAIN && step != -EFAULT) /* said next time, as the kernel would */
-				store_release(&end->socket->pending_error, (uint32_t)-step);
+			local_keep_error(end, step);
 			return (long)(wanted - to->left);
 		}
 		if (!to->left || !may_have_more(end, to))
@@ -386,7 +383,7 @@ static long peek_settle(struct local_end *end, int fd)
 						  SHM_OFFSET_MASK)))
 				return 1;
 			if (taken == changes || load_relaxed(&end->rx->head) & SHM_HEAD_TAKEN) {
-				long said = ring_empty(end, fd);
+				long said = ring_empty(end, fd, 0);
 
 				if (said == LOOK_AGAIN)
 					continue;
@@ -433,7 +430,7 @@ long local_recv(struct local_end *end, int fd, struct cursor *to, int flags)
 	if (unlikely(flags & MSG_PEEK))
 		result = recv_peek(end, fd, to);
 	else
-		result = recv_all(end, fd, to);
+		result = recv_all(end, fd, to, !(flags & MSG_DONTWAIT)); /* who waits is told of an end while he waits */
 	local_unlock_reader(end);
 	return result;
 }

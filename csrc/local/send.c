@@ -201,9 +201,12 @@ static long fill_ring(struct local_end *end, uint64_t tail, uint64_t room, struc
 	return (long)filled;
 }
 
-static uint64_t publish_limit(const struct local_end *end)
+/* What fits is published at once, as Linux would queue it; of more, pieces, so that the receiver can begin. */
+static uint64_t publish_limit(const struct local_end *end, uint64_t room, uint64_t left)
 {
-	return end->ring_bytes / 4 > PUBLISH_BYTES_MIN ? end->ring_bytes / 4 : PUBLISH_BYTES_MIN;
+	uint64_t piece = end->ring_bytes / 4 > PUBLISH_BYTES_MIN ? end->ring_bytes / 4 : PUBLISH_BYTES_MIN;
+
+	return left <= room || room < piece ? room : piece;
 }
 
 /* One publication. AGAIN when the carrier has changed under our hands. */
@@ -221,9 +224,7 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 		count(counter_overflows, 1);
 		return AGAIN;
 	}
-	if (room > publish_limit(end))
-		room = publish_limit(end);
-	filled = fill_ring(end, tail & SHM_OFFSET_MASK, room, from);
+	filled = fill_ring(end, tail & SHM_OFFSET_MASK, publish_limit(end, room, from->left), from);
 	if (unlikely(filled < 0))
 		return filled;
 	CRASH_POINT(send_copied);
@@ -285,21 +286,19 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 	local_sender_leave(end);
 	if (sent > 0)
 		advance_over(from, (size_t)sent);
+	else if (sent == -ECONNRESET || sent == -EPIPE)
+		fetch_or(&end->socket->flags, SOCK_GONE | SOCK_TX_KERNEL); /* the kernel has told it: nothing to emulate */
 	CRASH_POINT(send_kernel_sent);
 	return sent;
 }
 
-uint32_t local_wait_epoch;
-
 int local_asked_lately(struct local_end *end)
 {
 	uint64_t now = cpu_ticks();
-	uint32_t epoch = load_relaxed(&local_wait_epoch);
 
-	if (now - end->asked_ticks < clock_ticks_of_us(PAIR_ASK_US) && epoch == end->asked_epoch)
+	if (now - end->asked_ticks < clock_ticks_of_us(PAIR_ASK_US))
 		return 1;
 	end->asked_ticks = now;
-	end->asked_epoch = epoch;
 	return 0;
 }
 
@@ -357,7 +356,17 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
 			result = step;
 	}
 	local_unlock_writer(end);
-	return from->left < wanted ? (long)(wanted - from->left) : result;
+	if (from->left == wanted)
+		return result;
+	local_keep_error(end, result);
+	return (long)(wanted - from->left);
+}
+
+/* An error that came after bytes is told by the next call, as by the kernel, which has forgotten it by telling us. */
+void local_keep_error(struct local_end *end, long error)
+{
+	if (error < 0 && error != -EAGAIN && error != -EFAULT && error != -EPIPE)
+		store_release(&end->socket->pending_error, (uint32_t)-error);
 }
 
 int local_sends_by_ring(const struct local_end *end)

@@ -11,11 +11,14 @@
 #include "wait/sleep.h"
 #include "wait/spin.h"
 
+#define NAP_NS 500000
+
 struct wait {
 	uint64_t deadline_ns; /* CLOCK_NEVER: none */
 	struct signal_mark mark;
 	int has_timeout;
 	int begun;
+	int nap;     /* sleep for a moment, not until something is there */
 	int handled; /* a handler with SA_RESTART has run */
 };
 
@@ -113,6 +116,10 @@ static long wait_readable(struct sock *sock, int fd, uint64_t seen, struct wait 
 	int bell;
 	long slept;
 
+	if (wait->nap) {
+		sleep_poll(NULL, 0, clock_now_ns() + NAP_NS, NULL, wait->mark);
+		return wait_result(sock, fd, wait, 0);
+	}
 	if (spin_for_change(sock, seen, wait->mark))
 		return wait_result(sock, fd, wait, 1);
 	bell = load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL ? -1
@@ -148,12 +155,17 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 		size_t done = start.left - to->left;
 		long result;
 
-		if (received >= 0 ? received == 0 || done >= target : received != -EAGAIN)
+		if (received >= 0 ? received == 0 || done >= target : received != -EAGAIN) {
+			if (done)
+				local_keep_error(&sock->end, received);
 			return done ? (long)done : received;
+		}
 		if (received > 0 && !(flags & MSG_PEEK))
 			continue;
 		if (!wait.begun)
 			wait_begin(&wait, sock, fd, SO_RCVTIMEO);
+		if (received > 0) /* peeked bytes stay where they are: the kernel would wake us for them again and again */
+			wait.nap = 1;
 		result = wait_readable(sock, fd, seen, &wait);
 		if (result || (done && wait.handled))
 			return done ? (long)done : result;
@@ -165,7 +177,7 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 long block_recv(struct sock *sock, int fd, struct cursor *to, int flags)
 {
 	if (flags & MSG_DONTWAIT || sock_is_nonblocking(sock, fd))
-		return local_recv(&sock->end, fd, to, flags);
+		return local_recv(&sock->end, fd, to, flags | MSG_DONTWAIT);
 	return recv_waiting(sock, fd, to, flags);
 }
 
@@ -188,8 +200,11 @@ long block_send(struct sock *sock, int fd, struct cursor *from, int flags)
 		size_t done = wanted - from->left;
 		long result;
 
-		if (!from->left || (sent < 0 && sent != -EAGAIN))
+		if (!from->left || (sent < 0 && sent != -EAGAIN)) {
+			if (done)
+				local_keep_error(&sock->end, sent);
 			return done ? (long)done : sent;
+		}
 		if (flags & MSG_DONTWAIT || sock_is_nonblocking(sock, fd))
 			return done ? (long)done : -EAGAIN;
 		if (!wait.begun)

@@ -25,6 +25,7 @@
 #define ITEM_DATA_MASK 0xffffffffff000000
 #define KEPT_EVENTS (EPOLLIN | EPOLLRDHUP) /* registered with the kernel whether or not the program wants them now */
 #define MODES (EPOLLET | EPOLLONESHOT | EPOLLEXCLUSIVE)
+#define EXCLUSIVE_MAY (EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE)
 #define READ_EVENTS (EPOLLIN | EPOLLRDNORM)
 #define ALWAYS_EVENTS (EPOLLERR | EPOLLHUP)
 
@@ -484,6 +485,8 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 /* A change of an item whose registration is ours: usually nothing that the kernel need know. */
 static long control_tagged(struct set *set, struct item *item, int operation, const struct epoll_event *event)
 {
+	if (event->events & EPOLLEXCLUSIVE && (operation == EPOLL_CTL_MOD || event->events & ~(uint32_t)EXCLUSIVE_MAY))
+		return -EINVAL;
 	if (operation == EPOLL_CTL_ADD ? !item->deleted : item->deleted)
 		return operation == EPOLL_CTL_ADD ? -EEXIST : -ENOENT;
 	ready_remove(set, item);
@@ -494,8 +497,11 @@ static long control_tagged(struct set *set, struct item *item, int operation, co
 	}
 	if (event->events & MODES) {
 		struct epoll_event registration = *event;
-		long error = sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &registration);
+		long error;
 
+		if (item->deleted) /* some modes can only be added */
+			sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, item->fd, NULL);
+		error = sys_epoll_ctl(set->fd, item->deleted ? EPOLL_CTL_ADD : EPOLL_CTL_MOD, item->fd, &registration);
 		if (error)
 			return error;
 		item->tagged = 0;
@@ -906,11 +912,7 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 {
 	struct set *set = set_of(set_fd);
 
-	long result;
-
 	if (set->forked == 1)
 		forked_use(set);
-	result = wait_loop(set, set_fd, events, count, deadline_ns, mask);
-	fetch_add_relaxed(&local_wait_epoch, 1);
-	return result;
+	return wait_loop(set, set_fd, events, count, deadline_ns, mask);
 }

@@ -140,8 +140,7 @@ static long merge(struct polling *polling)
 		struct pollfd *fd = &polling->fds[i];
 
 		if (side->sock) {
-			if (fd->revents & (POLLRDHUP | POLLHUP | POLLERR))
-				local_service(&side->sock->end, fd->fd);
+			local_service(&side->sock->end, fd->fd);
 			if (fd->revents && !pair_peer_lives(side->sock->end.pair) &&
 			    fd->revents & (POLLIN | POLLRDHUP | POLLHUP))
 				epoll_check_end(side->sock, fd->fd);
@@ -306,7 +305,6 @@ long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, co
 	for (unsigned long i = 0; ready >= 0 && i < count; i++)
 		fds[i].revents = polling.fds[i].revents;
 	polling_end(&polling);
-	fetch_add_relaxed(&local_wait_epoch, 1);
 	return ready;
 }
 

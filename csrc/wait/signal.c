@@ -48,6 +48,8 @@ static int install(int number, const struct sigaction *program)
 			sigemptyset(&ours.sa_mask);
 		}
 	}
+	sigdelset(&ours.sa_mask, SIGSEGV);
+	sigdelset(&ours.sa_mask, SIGBUS);
 	return REAL(sigaction)(number, &ours, NULL);
 }
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .case import Case, Step, end_of, other_end
-from .run import BLOCKED, DONE, Outcome, Trace
+from .run import BLOCKED, DIED, DONE, Outcome, Trace
 
 FLIGHT_STRICT_BYTES = 32_768  # a receive queue holds this much, in whatever pieces it came
 SEND_STRICT_BYTES = 200_000  # a fresh sender takes this much at once
@@ -55,6 +55,7 @@ class Walk:
         self.byway = byway
         self.flights = (Flights(), Flights())
         self.loose: set[str] = set()
+        self.interrupted: set[str] = set()  # a send did not end: nobody knows how much it sent
         self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
         self.small = any(
             step.call == "setsockopt" and step.number("level", 1) == 1 and step.number("name") in (SO_SNDBUF, SO_RCVBUF)
@@ -69,6 +70,8 @@ class Walk:
             self.loosen_wakeup(step, ours, theirs)
             if not self.same(step, theirs, ours):
                 found.append(Difference(index, step, show(theirs, index), show(ours, index)))
+            if step.sends() and step.number("len") > PIECE_BYTES and {theirs.kind, ours.kind} & {BLOCKED, DIED}:
+                self.interrupted.add(step.sends() or "")
             for flights, outcome in zip(self.flights, (theirs, ours), strict=True):
                 flights.count(step, outcome)
             self.tighten()
@@ -92,7 +95,8 @@ class Walk:
             self.loose.add(stream)
 
     def tighten(self) -> None:
-        self.loose = {s for s in self.loose if any(f.bytes.get(s, 0) != 0 for f in self.flights)}
+        under_way = {s for s in self.loose if any(f.bytes.get(s, 0) != 0 for f in self.flights)}
+        self.loose = under_way | self.interrupted
 
     def concerns_loose(self, step: Step) -> bool:
         if step.call in ("poll", "select", "epoll_wait"):

@@ -782,7 +782,7 @@ class Generator:
         if way == "idle" and number == signal.SIGUSR1:
             self.do(actor, "signal", signal=number)
         elif way == "alarm" and number == signal.SIGALRM and mine and not self.under_way_to(mine[0]):
-            self.do(actor, "alarm", after_us=10_000)
+            self.do(actor, "alarm", after_us=25_000)
             if self.chance(60):
                 self.do(actor, "recv", fd=mine[0].slot, len=5, timed=1)
             else:

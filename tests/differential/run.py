@@ -29,6 +29,7 @@ BLOCKED_LOOK_MS = 1.0  # between two looks at a sleeping actor
 WAITED_US = 5_000  # a timed call that took longer has waited
 META = ("new", "timed", "port_of", "child")
 TCP_FIN_WAIT1, TCP_FIN_WAIT2 = 4, 5
+SIGALRM = int(signal.SIGALRM)
 
 DONE, BLOCKED, BUSY, DIED, GONE_BEFORE, SPINS = "done", "blocked", "busy", "died", "gone", "spins"
 
@@ -255,7 +256,7 @@ class Run:
                 return
             elif waited > 2 * ANSWER_WAIT_S:
                 outcome.kind = SPINS  # neither answers nor sleeps
-                actor.alive = False
+                actor.alive, self.hung = False, True
                 return
         self.pending.pop(actor.name, None)
         if answer:
@@ -351,6 +352,9 @@ class Run:
             number = int(fields["port"])
             fields["port"] = self.port_names.setdefault(number, f"p{len(self.port_names)}")
         took = int(fields.pop("us", "0"))
+        if fields.get("signals") and not step.number("timed"):  # when a timer fires is open
+            others = [s for s in fields.pop("signals").split(",") if not s.startswith(f"{SIGALRM}*")]
+            fields.update({"signals": ",".join(others)} if others else {})
         if step.number("timed"):
             fields["took"] = "a while" if took >= WAITED_US else "no time"
         if "state" in fields and int(fields["state"]) in (TCP_FIN_WAIT1, TCP_FIN_WAIT2):
