@@ -291,6 +291,8 @@ APART int sendmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, uns
 {
 	unsigned sent = 0;
 
+	if (!send_begins(sock, fd, flags))
+		return (int)send_ends(sock, REAL(sendmmsg)(fd, messages, count, flags));
 	for (; sent < count && sent < PIECES_MAX; sent++) {
 		ssize_t bytes = sendmsg_ours(sock, fd, &messages[sent].msg_hdr, flags);
 		unsigned length = (unsigned)bytes;
@@ -429,17 +431,57 @@ APART ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, in
 	return received;
 }
 
+/* Descriptors that came in a message may be ones that this process has sent itself. */
+APART void recognise_passed(struct msghdr *message)
+{
+	struct cmsghdr *head;
+
+	for (head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head))
+		if (head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
+			for (size_t i = 0; i < (head->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+				int fd;
+
+				memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(fd));
+				sock_recognise(fd);
+			}
+}
+
 EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
 	struct sock *sock = sock_of(fd);
 
-	return likely(!sock) ? REAL(recvmsg)(fd, message, flags) : recvmsg_ours(sock, fd, message, flags);
+	ssize_t received;
+
+	if (unlikely(sock != NULL))
+		return recvmsg_ours(sock, fd, message, flags);
+	received = REAL(recvmsg)(fd, message, flags);
+	if (unlikely(received >= 0 && message->msg_controllen))
+		recognise_passed(message);
+	return received;
 }
 
-APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
+/* recvmmsg(2) looks for an error before it looks for bytes. */
+static int error_first(struct sock *sock, int fd)
 {
+	int error = 0;
+	unsigned bytes = sizeof(error);
+
+	local_check_end(&sock->end, fd);
+	error = (int)exchange(&sock->shared->pending_error, 0);
+	if (!error)
+		sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
+	if (error)
+		fetch_or(&sock->shared->flags, SOCK_GONE | SOCK_TX_KERNEL);
+	return error;
+}
+
+APART int recvmmsg_engine(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
+{
+	int error = error_first(sock, fd);
 	unsigned received = 0;
 
+	if (error)
+		return (int)interpose_result(-error);
 	for (; received < count && received < PIECES_MAX; received++) {
 		int once = flags & ~MSG_WAITFORONE;
 		ssize_t bytes;
@@ -448,8 +490,11 @@ APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, uns
 		if (received && flags & MSG_WAITFORONE)
 			once |= MSG_DONTWAIT;
 		bytes = recvmsg_ours(sock, fd, &messages[received].msg_hdr, once);
-		if (bytes < 0)
+		if (bytes < 0) {
+			if (received)
+				local_keep_error(&sock->end, -errno);
 			return received ? (int)received : -1;
+		}
 		length = (unsigned)bytes;
 		if (copy_guarded(&messages[received].msg_len, &length, sizeof(length)))
 			return received ? (int)received : (int)interpose_result(-EFAULT);
@@ -457,13 +502,23 @@ APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, uns
 	return (int)received;
 }
 
+APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags,
+			struct timespec *timeout)
+{
+	if (!recv_begins(sock, fd, flags))
+		return (int)recv_ends(sock, fd, REAL(recvmmsg)(fd, messages, count, flags, timeout));
+	if (timeout) /* its odd rules are the kernel's alone */
+		sock_into_kernel(sock, fd, reason_option);
+	return timeout ? REAL(recvmmsg)(fd, messages, count, flags, timeout)
+		       : recvmmsg_engine(sock, fd, messages, count, flags);
+}
+
 EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (likely(!sock) || timeout)
-		return REAL(recvmmsg)(fd, messages, count, flags, timeout);
-	return recvmmsg_ours(sock, fd, messages, count, flags);
+	return likely(!sock) ? REAL(recvmmsg)(fd, messages, count, flags, timeout)
+			     : recvmmsg_ours(sock, fd, messages, count, flags, timeout);
 }
 
 /* -- files and pipes --------------------------------------------------------------------------------------------------- */

@@ -155,9 +155,12 @@ APART int getsockopt_ours(struct sock *sock, int fd, int level, int name, void *
 
 	if (!sock_is_engine(sock))
 		return REAL(getsockopt)(fd, level, name, value, bytes);
+	local_check_end(&sock->end, fd);
 	if (option_get(sock, level, name, value, bytes))
 		return 0;
 	result = REAL(getsockopt)(fd, level, name, value, bytes);
+	if (!result && level == SOL_SOCKET && name == SO_ERROR && *(int *)value)
+		fetch_or(&sock->shared->flags, SOCK_GONE | SOCK_TX_KERNEL); /* the kernel has told it: nothing to emulate */
 	if (!result && level == IPPROTO_TCP && name == TCP_INFO)
 		option_info_add(sock, value, *bytes);
 	return result;

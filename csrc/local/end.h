@@ -24,7 +24,9 @@ struct local_end {
 	uint64_t head_seen;        /* of tx: what the receiver had taken when we last looked */
 	uint64_t back_off_until;   /* ticks: no move to the ring before */
 	uint64_t back_off_us;
+	uint32_t wake_due;         /* bytes are published that no sleeper has been told of */
 	/* under the reader's lock */
+	uint64_t kernel_taken;     /* our count of bytes taken out of the kernel; see offset_received */
 	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
@@ -38,7 +40,6 @@ enum {
 	SOCK_PASSIVE = 8,         /* made by accept */
 	SOCK_RX_KERNEL = 16,      /* the direction we receive stays with the kernel for good */
 	SOCK_TX_KERNEL = 32,      /* the direction we send stays with the kernel for good */
-	SOCK_FIN_SEEN = 64,
 	SOCK_GONE = 128,          /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256,         /* SO_RCVLOWAT was set */
 	SOCK_TIMEOUTS = 512,      /* SO_RCVTIMEO or SO_SNDTIMEO was set */
@@ -56,6 +57,9 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags);
 /* Receives what is there. Bytes, 0 at the end of the stream, or a negative errno. `flags`: MSG_PEEK and MSG_TRUNC count;
  * without MSG_DONTWAIT the kernel is not asked for an end more than every 20 us: the caller is going to wait. */
 long local_recv(struct local_end *end, int fd, struct cursor *to, int flags);
+
+/* When the engine begins: our own count of the kernel's bytes starts where the kernel says. */
+void local_count_from_here(struct local_end *end, int fd);
 
 /* Whether the ring has bytes that local_recv would give now, or an error is pending. Cheap; no lock; no system call. */
 int local_readable(const struct local_end *end);
@@ -82,6 +86,8 @@ void local_kernel_sleep_ends(struct local_end *end);
 void local_rx_allow(struct local_end *end);
 /* Duties towards the other end that it asks for by marks: take back unread bytes (section 7). Call after a wake-up. */
 void local_service(struct local_end *end, int fd);
+/* Where the peer's process is gone: finds out whether its death was a reset. No locks may be held. */
+void local_check_end(struct local_end *end, int fd);
 
 /* -- ends, section 7 -------------------------------------------------------------------------------------------------- */
 

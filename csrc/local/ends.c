@@ -80,6 +80,7 @@ void local_to_kernel(struct local_end *end, int rx, int tx)
 		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
 		local_lock_writer(end);
 		local_move_to_kernel(end);
+		store_release(&end->tx->kernel_for_good, 1);
 		local_unlock_writer(end);
 	}
 }
@@ -176,6 +177,19 @@ void local_take_back(struct local_end *end, int fd)
 	local_sender_leave(end);
 }
 
+void local_check_end(struct local_end *end, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
+
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE || pair_peer_lives(end->pair))
+		return;
+	if (sys_poll(&asked, 1, 0) != 1 || !(asked.revents & (POLLRDHUP | POLLHUP | POLLERR)))
+		return;
+	local_lock_writer(end);
+	local_peer_gone(end, fd);
+	local_unlock_writer(end);
+}
+
 void local_service(struct local_end *end, int fd)
 {
 	if (likely(!load_relaxed(&end->tx->resend_wanted) && !load_relaxed(&end->rx->half_closed)))
@@ -195,7 +209,6 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	int error = 0;
 	unsigned bytes = sizeof(error);
 
-	fetch_or(&end->socket->flags, SOCK_FIN_SEEN);
 	local_sender_enter(end);
 	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
 	local_sender_leave(end);

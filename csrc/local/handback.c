@@ -185,7 +185,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		done = !unread || append(end, sender, head, unread);
 		changes = load_relaxed(&end->rx->change_count);
 	} else {
-		if (!(taken & 1) && !offset_received(fd, 0, &position))
+		if (!(taken & 1) && !offset_received(fd, end->kernel_taken, &position))
 			before = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;
 		done = insert(end, fd, sender, head, unread, before);
 	}

@@ -36,15 +36,15 @@ int offset_sent(int fd, uint64_t *offset)
 	return 0;
 }
 
-static int fin_counted(const struct tcp_info *info, int fin_seen)
+/* Whether bytes_received has FIN in it; unknown in state CLOSE. */
+static int fin_counted(const struct tcp_info *info)
 {
 	switch (info->tcpi_state) {
 	case STATE_ESTABLISHED:
 	case STATE_FIN_WAIT1:
 	case STATE_FIN_WAIT2:
-		return 0;
 	case STATE_CLOSE:
-		return fin_seen;
+		return 0;
 	default:
 		return 1;
 	}
@@ -69,10 +69,10 @@ int offset_fin_received(int fd)
 {
 	struct tcp_info info;
 
-	return !info_read(fd, &info) && fin_counted(&info, 0);
+	return !info_read(fd, &info) && fin_counted(&info);
 }
 
-int offset_received(int fd, int fin_seen, uint64_t *offset)
+int offset_received(int fd, uint64_t counted, uint64_t *offset)
 {
 	struct tcp_info before, after;
 	int error = info_read(fd, &before);
@@ -85,7 +85,9 @@ int offset_received(int fd, int fin_seen, uint64_t *offset)
 		error = info_read(fd, &after);
 		if (!error && after.tcpi_bytes_received == before.tcpi_bytes_received &&
 		    after.tcpi_state == before.tcpi_state) {
-			*offset = after.tcpi_bytes_received - (uint64_t)waiting - (uint64_t)fin_counted(&after, fin_seen);
+			*offset = after.tcpi_bytes_received - (uint64_t)waiting - (uint64_t)fin_counted(&after);
+			if (after.tcpi_state == STATE_CLOSE && *offset == counted + 1)
+				*offset = counted;
 			return 0;
 		}
 		before = after;

@@ -8,9 +8,10 @@
  * more; or a negative errno. */
 int offset_sent(int fd, uint64_t *offset);
 
-/* Bytes that this socket's user has taken out of the kernel so far. `fin_seen`: whether FIN is known to have come
- * before a reset (it counts as one byte). 0 or a negative errno. */
-int offset_received(int fd, int fin_seen, uint64_t *offset);
+/* Bytes that this socket's user has taken out of the kernel so far. FIN counts as one byte that nobody takes; in state
+ * CLOSE the kernel does not tell whether it came, and `counted`, our own count, decides between the two. 0 or a negative
+ * errno. */
+int offset_received(int fd, uint64_t counted, uint64_t *offset);
 
 /* 1 when the connection is over for the kernel: reset, or closed by both. */
 int offset_is_closed(int fd);

@@ -14,6 +14,8 @@
 /* What a step may say besides bytes, end (0) and a negative errno. */
 #define LOOK_AGAIN (-10000)
 
+#define PEEK_WINDOW_BYTES 65536 /* how far a peek looks behind kernel bytes that come before a ring's */
+
 void local_lock_reader(struct local_end *end)
 {
 	uint64_t head;
@@ -125,7 +127,7 @@ static int recover_taken_back(struct local_end *end, int fd)
 
 	if (!(head & SHM_HEAD_TAKEN))
 		return 0;
-	if (!(changes & 1) && !offset_received(fd, 1, &received))
+	if (!(changes & 1) && !offset_received(fd, end->kernel_taken, &received))
 		resent = received - end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 	if (resent > ((load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK))
 		resent = (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
@@ -200,7 +202,7 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 	return ring_take(end, head, limit, to);
 }
 
-static long kernel_receive(int fd, uint64_t most, struct cursor *to)
+static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct cursor *to)
 {
 	size_t bytes;
 	uint8_t *piece = cursor_piece(to, &bytes);
@@ -209,15 +211,31 @@ static long kernel_receive(int fd, uint64_t most, struct cursor *to)
 	if (bytes > most)
 		bytes = most;
 	received = sys_recvfrom(fd, piece, bytes, MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
-	if (received > 0)
+	if (received > 0) {
 		cursor_advance(to, (size_t)received);
+		end->kernel_taken += (uint64_t)received;
+	}
 	CRASH_POINT(recv_kernel_received);
 	return received;
 }
 
-static int fin_seen(struct local_end *end)
+/* Where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
+static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 {
-	return (load_relaxed(&end->socket->flags) & SOCK_FIN_SEEN) != 0;
+	int error = offset_received(fd, end->kernel_taken, position);
+
+	if (!error)
+		end->kernel_taken = *position;
+	return error;
+}
+
+void local_count_from_here(struct local_end *end, int fd)
+{
+	uint64_t position;
+
+	local_lock_reader(end);
+	kernel_position(end, fd, &position);
+	local_unlock_reader(end);
 }
 
 /* The kernel's turn, up to a change that is known. */
@@ -225,7 +243,7 @@ static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, s
 {
 	uint64_t limit = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX];
 	uint64_t position;
-	int error = offset_received(fd, fin_seen(end), &position);
+	int error = kernel_position(end, fd, &position);
 	long received;
 
 	if (error)
@@ -234,13 +252,19 @@ static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, s
 		pass_change(end, taken);
 		return LOOK_AGAIN;
 	}
-	received = kernel_receive(fd, limit - position, to);
+	received = kernel_receive(end, fd, limit - position, to);
 	if (received == -EAGAIN || received == -EFAULT || received > 0 || !to->left)
 		return received;
 	if (received < 0)
 		store_release(&end->socket->pending_error, (uint32_t)-received);
 	pass_change(end, taken); /* the end came first: what is left is in the ring */
 	return LOOK_AGAIN;
+}
+
+/* No ring segment can follow: the kernel's rules alone count, with urgent data and all. */
+static int stays_with_kernel(const struct local_end *end)
+{
+	return load_acquire(&end->rx->kernel_for_good) || load_acquire(&end->rx->tail) & SHM_TAIL_NEVER;
 }
 
 static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
@@ -250,12 +274,17 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 
 	if (taken < changes)
 		return kernel_until_change(end, fd, taken, to);
+	if (stays_with_kernel(end) && to->left && load_acquire(&end->rx->change_count) == changes) {
+		mark = local_rx_mark(end);
+		waiting = kernel_receive(end, fd, UINT64_MAX, to);
+		return waiting > 0 || waiting == -EFAULT ? waiting : believe_end(end, fd, waiting, mark);
+	}
 	waiting = offset_waiting(fd);
 	mark = local_rx_mark(end);
 	if (load_acquire(&end->rx->change_count) != changes)
 		return LOOK_AGAIN;
 	if (waiting > 0)
-		return kernel_receive(fd, (uint64_t)waiting, to);
+		return kernel_receive(end, fd, (uint64_t)waiting, to);
 	if (waiting < 0)
 		return waiting;
 	return believe_end(end, fd, kernel_peek(fd), mark);
@@ -310,62 +339,76 @@ static long recv_all(struct local_end *end, int fd, struct cursor *to, int hurri
 	}
 }
 
-/* -- MSG_PEEK: the bytes of this turn and of the next, none of them taken ----------------------------------------------- */
+/* -- MSG_PEEK: the bytes of this turn and of those that follow, none of them taken --------------------------------------- */
 
-static long kernel_peek_into(int fd, uint64_t most, struct cursor *to)
+/* At most `most` bytes of the kernel's queue behind its first `skip`. Bytes, or a negative errno. */
+static long kernel_peek_behind(int fd, uint64_t skip, uint64_t most, struct cursor *to)
 {
+	uint8_t window[PEEK_WINDOW_BYTES];
 	size_t bytes;
 	uint8_t *piece = cursor_piece(to, &bytes);
 	long peeked;
 
 	if (bytes > most)
 		bytes = most;
-	if (!bytes)
-		return 0;
-	peeked = sys_recvfrom(fd, piece, bytes, MSG_PEEK | MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+	if (!skip) {
+		peeked = sys_recvfrom(fd, piece, bytes, MSG_PEEK | MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+	} else {
+		if (skip >= sizeof(window))
+			return -EAGAIN;
+		if (bytes > sizeof(window) - skip)
+			bytes = sizeof(window) - skip;
+		peeked = sys_recvfrom(fd, window, skip + bytes, MSG_PEEK | MSG_DONTWAIT) - (long)skip;
+		if (peeked > 0 && !to->discard && copy_guarded(piece, window + skip, (size_t)peeked))
+			return -EFAULT;
+	}
 	if (peeked > 0)
 		cursor_advance(to, (size_t)peeked);
 	return peeked;
 }
 
-/* Ring first, then what the kernel has behind it. */
-static long peek_ring_first(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+/* One kernel segment of `length` bytes behind `*skip`: peeks until it, the cursor or the queue is used up. */
+static long peek_kernel_segment(int fd, uint64_t *skip, uint64_t length, struct cursor *to)
 {
-	uint64_t offset = load_relaxed(&end->rx->head) & SHM_OFFSET_MASK;
-	uint64_t unread = local_ring_unread(end);
-	uint64_t segment = taken < changes ? (end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - offset) & SHM_OFFSET_MASK
-					   : unread;
-	long peeked;
+	uint64_t done = 0;
 
-	if (segment > unread || segment > end->ring_bytes)
-		return -EAGAIN;
-	peeked = segment ? drain(end, offset, segment, to) : 0;
-	if (peeked >= 0 && to->left && taken + 1 == changes) {
-		long more = kernel_peek_into(fd, UINT64_MAX, to);
+	while (done < length && to->left) {
+		long peeked = kernel_peek_behind(fd, *skip, length - done, to);
 
-		return more > 0 ? peeked + more : peeked ? peeked : more;
+		if (peeked <= 0)
+			return done ? (long)done : peeked;
+		done += (uint64_t)peeked;
+		*skip += (uint64_t)peeked;
 	}
-	return peeked;
+	return (long)done;
 }
 
-/* The kernel's rest up to the change, then the ring. */
-static long peek_kernel_first(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+/* All turns from `taken` on, in order. `position`: of the kernel's stream. */
+static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t position, struct cursor *to)
 {
-	uint64_t position, left = UINT64_MAX;
-	long peeked;
+	uint64_t ring_at = load_acquire(&end->rx->head) & SHM_OFFSET_MASK;
+	uint64_t tail = load_acquire(&end->rx->tail) & SHM_OFFSET_MASK;
+	uint64_t changes = load_acquire(&end->rx->change_count);
+	size_t wanted = to->left;
+	uint64_t skip = 0;
+	long step = 0;
 
-	if (taken < changes) {
-		if (offset_received(fd, fin_seen(end), &position))
-			return -EAGAIN;
-		left = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;
-	}
-	peeked = kernel_peek_into(fd, left, to);
-	if (peeked == (long)left && to->left) {
-		long more = drain(end, load_relaxed(&end->rx->head) & SHM_OFFSET_MASK, local_ring_unread(end), to);
+	for (uint64_t turn = taken; turn <= changes && to->left; turn++) {
+		uint64_t limit = turn < changes ? end->rx->change_offset[(turn + 1) % SHM_CHANGES_MAX] : UINT64_MAX;
+		uint64_t length = turn & 1 ? ((turn < changes ? limit : tail) - ring_at) & SHM_OFFSET_MASK
+					   : (turn < changes ? limit - position : UINT64_MAX);
 
-		return more > 0 ? peeked + more : peeked;
+		if (turn & 1 && length > end->ring_bytes)
+			break;
+		step = turn & 1 ? drain(end, ring_at, length, to) : peek_kernel_segment(fd, &skip, length, to);
+		if (step < 0 || (uint64_t)step < length)
+			break;
+		if (turn & 1)
+			ring_at += length;
+		else
+			position += length;
 	}
-	return peeked;
+	return to->left < wanted ? (long)(wanted - to->left) : step;
 }
 
 /* Passes changes that are due and finds out whether anything is there, without taking a byte. */
@@ -403,7 +446,7 @@ static long peek_settle(struct local_end *end, int fd)
 				continue;
 			return said;
 		}
-		if (offset_received(fd, fin_seen(end), &position))
+		if (kernel_position(end, fd, &position))
 			return -EAGAIN;
 		if (position < end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX])
 			return 1;
@@ -415,11 +458,15 @@ static long recv_peek(struct local_end *end, int fd, struct cursor *to)
 {
 	long settled = peek_settle(end, fd);
 	uint64_t taken = load_relaxed(&end->rx->changes_taken);
-	uint64_t changes = load_acquire(&end->rx->change_count);
+	uint64_t position = 0;
 
 	if (settled <= 0)
 		return settled;
-	return taken & 1 ? peek_ring_first(end, fd, taken, changes, to) : peek_kernel_first(end, fd, taken, changes, to);
+	if (taken & 1)
+		position = end->rx->change_offset[taken % SHM_CHANGES_MAX];
+	else if (kernel_position(end, fd, &position))
+		return -EAGAIN;
+	return peek_turns(end, fd, taken, position, to);
 }
 
 long local_recv(struct local_end *end, int fd, struct cursor *to, int flags)

@@ -72,6 +72,15 @@ void local_wake_peer(struct local_end *end)
 		wake_watchers(end, watchers);
 }
 
+/* A call's bytes are told of together, when all are published or before the sender waits. */
+static inline void wake_if_due(struct local_end *end)
+{
+	if (!end->wake_due)
+		return;
+	end->wake_due = 0;
+	local_wake_peer(end);
+}
+
 /* -- carriers ------------------------------------------------------------------------------------------------------- */
 
 static void record_change(struct local_end *end, uint64_t offset)
@@ -154,16 +163,20 @@ static uint64_t ring_room(struct local_end *end, uint64_t tail)
 /* Waits a little for a receiver that is reading; 0: it is not. */
 static uint64_t wait_for_room(struct local_end *end, uint64_t tail)
 {
-	uint64_t start = cpu_ticks();
+	uint64_t start;
 	uint64_t budget = clock_ticks_of_us((uint64_t)options.overflow_spin_us);
 	uint64_t seen = end->head_seen;
 
+	if (!budget)
+		return 0;
+	wake_if_due(end);
+	start = cpu_ticks();
 	while (cpu_ticks() - start < budget) {
 		uint64_t head = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
 
 		if (head != seen)
 			return ring_room(end, tail);
-		if (load_relaxed(&end->tx->tail) & SHM_TAIL_REVOKED || load_relaxed(&end->tx->sleep_mask))
+		if (load_relaxed(&end->tx->tail) & SHM_TAIL_REVOKED)
 			return 0;
 		cpu_pause();
 	}
@@ -234,7 +247,7 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 		return AGAIN;
 	}
 	CRASH_POINT(send_published);
-	local_wake_peer(end);
+	end->wake_due = 1;
 	tail = (tail + (uint64_t)filled) & SHM_OFFSET_MASK;
 	end->socket->last_ring_sent_bytes = tail;
 	/* The line that the next send writes was last read by the other processor: fetch it while nobody waits for it. */
@@ -355,6 +368,7 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
 		if (step < 0)
 			result = step;
 	}
+	wake_if_due(end);
 	local_unlock_writer(end);
 	if (from->left == wanted)
 		return result;

@@ -120,7 +120,9 @@ struct shm_direction {
 	uint32_t closed;
 	uint32_t sender_busy; /* the sender changes its carrier or sends by the kernel: see csrc/local/handback.c */
 	uint32_t sender_descriptor; /* its socket in its process, checked by cookie before use */
-	uint64_t pad4[6];
+	uint32_t kernel_for_good;   /* the sender never comes back to the ring */
+	uint32_t reserved4;
+	uint64_t pad4[5];
 };
 _Static_assert(sizeof(struct shm_direction) == 320, "five lines");
 _Static_assert(__builtin_offsetof(struct shm_direction, head) == 128, "head on line 2");

@@ -98,6 +98,7 @@ static void engine(struct sock *sock, int fd)
 	if (reason)
 		sock_never(sock, fd, (enum reason)reason);
 	store_release(&sock->end.tx->sender_descriptor, (uint32_t)fd);
+	local_count_from_here(&sock->end, fd);
 	local_rx_allow(&sock->end);
 	log_line(LOG_EVENT, "descriptor %d is attached to channel %u", fd, sock->end.channel);
 }

@@ -6,6 +6,7 @@
 #include "sock/sock.h"
 
 #define ASK_AGAIN_NS 200000
+#define ASKS_OF_CLOSED_MAX 50 /* a sender that has closed can do nothing any more */
 
 void sock_never(struct sock *sock, int fd, enum reason reason)
 {
@@ -27,9 +28,12 @@ int sock_into_kernel(struct sock *sock, int fd, enum reason reason)
 	sock_never(sock, fd, reason);
 	if (!sock_is_engine(sock))
 		return 0;
-	while (!local_rx_is_kernel(&sock->end)) {
-		if (!pair_peer_lives(sock->end.pair))
+	for (int asked = 0; !local_rx_is_kernel(&sock->end); asked++) {
+		if (!pair_peer_lives(sock->end.pair) || (load_acquire(&sock->end.rx->closed) && asked == ASKS_OF_CLOSED_MAX)) {
+			log_line(LOG_ALWAYS, "descriptor %d: %llu bytes stay behind in a ring whose sender is gone", fd,
+				 (unsigned long long)local_ring_unread(&sock->end));
 			return 0;
+		}
 		if (local_hand_back(&sock->end, fd))
 			continue;
 		local_request_resend(&sock->end);

@@ -50,6 +50,20 @@ struct sock *sock_new(int fd, uint32_t flags)
 	return sock;
 }
 
+void sock_recognise(int fd)
+{
+	uint64_t cookie;
+
+	if (!arena || fd < 0 || descriptor_entry(fd) || !sock_fd_is_tcp(fd))
+		return;
+	cookie = diag_cookie(fd);
+	for (uint32_t i = 0; cookie && i < load_acquire(&arena->socket_high); i++)
+		if (arena->sockets[i].cookie == cookie && arena_socket_holds(i, arena_process)) {
+			sock_add_descriptor(&socks[i], fd);
+			return;
+		}
+}
+
 void sock_add_descriptor(struct sock *sock, int fd)
 {
 	fetch_add(&sock->descriptors, 1);

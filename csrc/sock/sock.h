@@ -75,6 +75,8 @@ static inline uint32_t sock_index(const struct sock *sock)
 
 /* A new TCP socket `fd` gets a slot; `flags`: SOCK_ACTIVE or SOCK_PASSIVE or 0. NULL: it is left to the kernel. */
 struct sock *sock_new(int fd, uint32_t flags);
+/* `fd` came in a message: is it a socket that this process has already? */
+void sock_recognise(int fd);
 /* `fd` is another descriptor of it. */
 void sock_add_descriptor(struct sock *sock, int fd);
 /* Before the kernel's close of `fd`; returns 1 when it is this process's last descriptor: then call sock_closed after. */

@@ -154,7 +154,7 @@ static uint32_t item_events(const struct item *item)
 	    (!(load_relaxed(&sock->shared->flags) & SOCK_LOWAT) || epoll_has_low_water(sock, item->fd)))
 		ready |= READ_EVENTS;
 	/* An event tells of all that is ready, as Linux does; a tagged item's EPOLLOUT comes of itself. */
-	if (ready && !item->tagged && item->events & EPOLLOUT &&
+	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
 	    (local_sends_by_ring(&sock->end) || kernel_takes_more(item->fd)))
 		ready |= EPOLLOUT;
 	return ready & (item->events | ALWAYS_EVENTS);
@@ -344,6 +344,8 @@ static void item_arm(struct set *set, struct item *item, const struct epoll_even
 	if (!item->tagged && can_be_tagged(set, item))
 		tag(set, item);
 	tell_what_is_missing(set, item);
+	if (sock_is_engine(&socks[item->sock]))
+		local_check_end(&socks[item->sock].end, item->fd);
 	if (item_events(item))
 		ready_add(set, item);
 }
@@ -684,15 +686,6 @@ static struct item *item_of_event(struct set *set, const struct epoll_event *eve
 	return NULL;
 }
 
-void epoll_check_end(struct sock *sock, int fd)
-{
-	if (load_relaxed(&sock->shared->flags) & SOCK_GONE || local_ring_unread(&sock->end))
-		return;
-	local_lock_writer(&sock->end);
-	local_peer_gone(&sock->end, fd);
-	local_unlock_writer(&sock->end);
-}
-
 static int some_peer_is_gone(struct set *set)
 {
 	for (uint32_t i = 0; i < set->pairs_count; i++)
@@ -720,7 +713,7 @@ static int translate(struct set *set, struct epoll_event *event, int gone)
 		event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
 	}
 	if (gone && sock_is_engine(&socks[item->sock]) && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
-		epoll_check_end(&socks[item->sock], item->fd);
+		local_check_end(&socks[item->sock].end, item->fd);
 		event->events |= item_events(item);
 	}
 	if (item->events & EPOLLONESHOT) {

@@ -31,7 +31,5 @@ void epoll_fork_child(void);
 
 /* SO_RCVLOWAT: the ring and the kernel together have as many bytes. */
 int epoll_has_low_water(struct sock *sock, int fd);
-/* The kernel shows an end and the peer's process is gone: finds out whether it was a reset. */
-void epoll_check_end(struct sock *sock, int fd);
 
 #endif

@@ -141,9 +141,7 @@ static long merge(struct polling *polling)
 
 		if (side->sock) {
 			local_service(&side->sock->end, fd->fd);
-			if (fd->revents && !pair_peer_lives(side->sock->end.pair) &&
-			    fd->revents & (POLLIN | POLLRDHUP | POLLHUP))
-				epoll_check_end(side->sock, fd->fd);
+			local_check_end(&side->sock->end, fd->fd);
 			fd->revents |= ring_events(side->sock, fd->fd, fd->events);
 		}
 		ready += fd->revents != 0;
