@@ -30,7 +30,7 @@ void __chk_fail(void) __attribute__((noreturn));
 static void leave_unusual(struct sock *sock, int fd, int flags)
 {
 	if (flags & MSG_OOB)
-		sock_into_kernel(sock, fd, reason_out_of_band);
+		sock_never(sock, fd, reason_out_of_band); /* what lies in the ring stays before it */
 	else if (flags & (MSG_ZEROCOPY | MSG_FASTOPEN))
 		sock_into_kernel(sock, fd, reason_option);
 }

@@ -86,8 +86,9 @@ void local_kernel_sleep_ends(struct local_end *end);
 void local_rx_allow(struct local_end *end);
 /* Duties towards the other end that it asks for by marks: take back unread bytes (section 7). Call after a wake-up. */
 void local_service(struct local_end *end, int fd);
-/* Where the peer's process is gone: finds out whether its death was a reset. No locks may be held. */
-void local_check_end(struct local_end *end, int fd);
+/* Where the peer's process is gone: finds out whether its death was a reset. 1 when it changed something: ask the kernel
+ * again. No locks may be held. */
+int local_check_end(struct local_end *end, int fd);
 
 /* -- ends, section 7 -------------------------------------------------------------------------------------------------- */
 

@@ -9,7 +9,6 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
-#define HALF_CLOSED_DEAF 2 /* half_closed of an end that was shut down both ways */
 
 /* -- revoke ----------------------------------------------------------------------------------------------------------- */
 
@@ -168,8 +167,7 @@ void local_take_back(struct local_end *end, int fd)
 {
 	uint32_t asked = 1;
 
-	/* Closed: the kernel knows. Shut down both ways: it would answer with a reset what it has received already. */
-	if (load_acquire(&end->rx->closed) || load_acquire(&end->rx->half_closed) == HALF_CLOSED_DEAF)
+	if (load_acquire(&end->rx->closed)) /* nobody is there to read it, and the kernel knows */
 		return;
 	local_sender_enter(end);
 	compare_swap(&end->tx->resend_wanted, &asked, 0);
@@ -177,22 +175,23 @@ void local_take_back(struct local_end *end, int fd)
 	local_sender_leave(end);
 }
 
-void local_check_end(struct local_end *end, int fd)
+int local_check_end(struct local_end *end, int fd)
 {
 	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
 
 	if (load_relaxed(&end->socket->flags) & SOCK_GONE || pair_peer_lives(end->pair))
-		return;
+		return 0;
 	if (sys_poll(&asked, 1, 0) != 1 || !(asked.revents & (POLLRDHUP | POLLHUP | POLLERR)))
-		return;
+		return 0;
 	local_lock_writer(end);
 	local_peer_gone(end, fd);
 	local_unlock_writer(end);
+	return 1;
 }
 
 void local_service(struct local_end *end, int fd)
 {
-	if (likely(!load_relaxed(&end->tx->resend_wanted) && !load_relaxed(&end->rx->half_closed)))
+	if (likely(!load_relaxed(&end->tx->resend_wanted)))
 		return;
 	if (!(load_relaxed(&end->tx->change_count) & 1))
 		return;
@@ -213,7 +212,8 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
 	local_sender_leave(end);
 	sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
-	store_release(&end->socket->pending_error, ECONNRESET);
+	/* Linux: EPIPE where FIN had come long before the reset (CLOSE_WAIT). */
+	store_release(&end->socket->pending_error, load_acquire(&end->rx->half_closed) ? EPIPE : ECONNRESET);
 	count(counter_resets_emulated, 1);
 }
 
@@ -242,10 +242,8 @@ void local_peer_gone(struct local_end *end, int fd)
 		local_peer_reset(end);
 		return;
 	}
-	if (load_acquire(&end->rx->half_closed)) { /* an end of one direction only */
-		local_take_back(end, fd);
+	if (load_acquire(&end->rx->half_closed) && pair_peer_lives(end->pair)) /* an end of one direction only */
 		return;
-	}
 	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
 	head = load_acquire(&end->tx->head);
 	unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
@@ -261,7 +259,7 @@ void local_shutdown(struct local_end *end, int how)
 	if (how == SHUT_WR || how == SHUT_RDWR) {
 		local_lock_writer(end);
 		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
-		store_release(&end->tx->half_closed, how == SHUT_WR ? 1 : HALF_CLOSED_DEAF);
+		store_release(&end->tx->half_closed, 1);
 		CRASH_POINT(shutdown_marked);
 		local_move_to_kernel(end);
 		CRASH_POINT(shutdown_moved);

@@ -5,6 +5,8 @@
  * receiver sets resend_wanted to 2, fences, and waits until sender_busy is clear. The ring is revoked for good before, so
  * that nothing is published any more. Lock: the reader's. */
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "base/clock.h"
@@ -17,7 +19,6 @@
 #define WAIT_NS 20000
 #define BUSY_WAITS_MAX 5000
 #define TAKEN_OUT_BYTES_MAX (64u << 20)
-#define PUT_BACK_BYTES_MAX (1 << 20)
 
 static void wait_a_little(void)
 {
@@ -82,19 +83,45 @@ static int sender_socket(struct local_end *end)
 	return (int)fd;
 }
 
+/* Whether the kernel takes it all in one go: what it has of this direction, and the ring's bytes, with nobody reading. */
+static int fits(int fd, int sender, uint64_t unread)
+{
+	int room = 0, unacknowledged = 0;
+	unsigned bytes = sizeof(room);
+	long waiting = offset_waiting(fd);
+
+	if (waiting < 0 || sys_getsockopt(sender, SOL_SOCKET, SO_SNDBUF, &room, &bytes) ||
+	    sys_ioctl(sender, SIOCOUTQ, &unacknowledged))
+		return 0;
+	return (uint64_t)waiting + (uint64_t)unacknowledged + unread <= (uint64_t)room / 4 * 3;
+}
+
+/* 1: the sender's bytes have all been taken out of the kernel; none is on the way. */
+static int is_taken_out(int fd, int sender)
+{
+	uint64_t received, sent;
+
+	return !offset_received(fd, 0, &received) && !offset_sent(sender, &sent) && received == sent;
+}
+
 /* What the kernel holds for us, all of it, so that ring bytes can be put in the middle. Bytes, or a negative errno. */
-static long take_kernel_out(int fd, uint8_t *to)
+static long take_kernel_out(int fd, int sender, uint8_t *to)
 {
 	uint64_t done = 0;
 
-	while (done < TAKEN_OUT_BYTES_MAX) {
+	for (int waits = 0; waits < BUSY_WAITS_MAX && done < TAKEN_OUT_BYTES_MAX;) {
 		long got = sys_recvfrom(fd, to + done, TAKEN_OUT_BYTES_MAX - done, MSG_DONTWAIT);
 
-		if (got <= 0)
+		if (got > 0) {
+			done += (uint64_t)got;
+			continue;
+		}
+		if (is_taken_out(fd, sender))
 			return (long)done;
-		done += (uint64_t)got;
+		wait_a_little();
+		waits++;
 	}
-	return -EFBIG;
+	return -ETIMEDOUT;
 }
 
 static int send_all(int fd, const uint8_t *from, uint64_t bytes)
@@ -154,21 +181,24 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 {
 	uint8_t *out = mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t sent;
 	long bytes;
 	int done;
 
 	if (out == MAP_FAILED)
 		return 0;
-	if (offset_waiting(fd) + (long)unread > PUT_BACK_BYTES_MAX) { /* it might not go in again */
+	if (offset_sent(sender, &sent) || !fits(fd, sender, unread)) { /* it might not go in again */
 		munmap(out, TAKEN_OUT_BYTES_MAX);
 		return 0;
 	}
-	bytes = take_kernel_out(fd, out);
-	if (bytes >= 0 && before > (uint64_t)bytes)
-		before = (uint64_t)bytes;
-	done = bytes >= 0 && send_all(sender, out, before) && send_ring(end, sender, head & SHM_OFFSET_MASK, unread) &&
+	bytes = take_kernel_out(fd, sender, out);
+	end->kernel_taken += bytes > 0 ? (uint64_t)bytes : 0;
+	done = bytes >= 0 && before <= (uint64_t)bytes && send_all(sender, out, before) &&
+	       send_ring(end, sender, head & SHM_OFFSET_MASK, unread) &&
 	       send_all(sender, out + before, (uint64_t)bytes - before);
 	munmap(out, TAKEN_OUT_BYTES_MAX);
+	if (!done) /* bytes were taken out and are lost: nobody may take the rest for the whole */
+		local_protocol_error(end);
 	return done;
 }
 
@@ -185,7 +215,9 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		done = !unread || append(end, sender, head, unread);
 		changes = load_relaxed(&end->rx->change_count);
 	} else {
-		if (!(taken & 1) && !offset_received(fd, end->kernel_taken, &position))
+		if (!(taken & 1) && offset_received(fd, end->kernel_taken, &position))
+			return 0;
+		if (!(taken & 1))
 			before = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;
 		done = insert(end, fd, sender, head, unread, before);
 	}

@@ -95,7 +95,7 @@ static long ring_take(struct local_end *end, uint64_t head, uint64_t limit, stru
 		*to = before;
 		return LOOK_AGAIN;
 	}
-	end->socket->last_ring_received_bytes = moved;
+	store_relaxed(&end->socket->last_ring_received_bytes, moved);
 	CRASH_POINT(recv_taken);
 	return taken;
 }
@@ -152,10 +152,8 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 	local_lock_writer(end);
 	if (said < 0)
 		local_peer_reset(end);
-	else if (!load_acquire(&end->rx->half_closed))
-		local_peer_gone(end, fd);
 	else
-		local_take_back(end, fd);
+		local_peer_gone(end, fd);
 	local_unlock_writer(end);
 	if (load_relaxed(&end->socket->pending_error))
 		return -(long)exchange(&end->socket->pending_error, 0);
@@ -177,7 +175,7 @@ static long ring_empty(struct local_end *end, int fd, int hurried)
 		return LOOK_AGAIN;
 	said = believe_end(end, fd, kernel_peek(fd), mark);
 	if (said != -EAGAIN)
-		end->asked_ticks = 0; /* an end stays one */
+		store_relaxed(&end->asked_ticks, 0); /* an end stays one */
 	return said;
 }
 
@@ -264,7 +262,11 @@ static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, s
 /* No ring segment can follow: the kernel's rules alone count, with urgent data and all. */
 static int stays_with_kernel(const struct local_end *end)
 {
-	return load_acquire(&end->rx->kernel_for_good) || load_acquire(&end->rx->tail) & SHM_TAIL_NEVER;
+	uint64_t head = load_acquire(&end->rx->head), tail = load_acquire(&end->rx->tail);
+
+	if ((head ^ tail) & SHM_OFFSET_MASK || head & SHM_HEAD_TAKEN)
+		return 0;
+	return load_acquire(&end->rx->kernel_for_good) || tail & SHM_TAIL_NEVER;
 }
 
 static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)

@@ -249,7 +249,7 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 	CRASH_POINT(send_published);
 	end->wake_due = 1;
 	tail = (tail + (uint64_t)filled) & SHM_OFFSET_MASK;
-	end->socket->last_ring_sent_bytes = tail;
+	store_relaxed(&end->socket->last_ring_sent_bytes, tail);
 	/* The line that the next send writes was last read by the other processor: fetch it while nobody waits for it. */
 	__builtin_prefetch(end->tx_ring + (tail & (end->ring_bytes - 1)), 1);
 	return filled;
@@ -309,9 +309,9 @@ int local_asked_lately(struct local_end *end)
 {
 	uint64_t now = cpu_ticks();
 
-	if (now - end->asked_ticks < clock_ticks_of_us(PAIR_ASK_US))
+	if (now - load_relaxed(&end->asked_ticks) < clock_ticks_of_us(PAIR_ASK_US))
 		return 1;
-	end->asked_ticks = now;
+	store_relaxed(&end->asked_ticks, now);
 	return 0;
 }
 
@@ -341,7 +341,7 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 	if (unlikely(load_relaxed(&end->socket->pending_error)))
 		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(!ring_is_wanted(end, tail))) {
-		if (load_relaxed(&end->rx->half_closed) || load_relaxed(&end->tx->resend_wanted))
+		if (load_relaxed(&end->tx->resend_wanted))
 			local_take_back(end, fd);
 		local_move_to_kernel(end);
 		return kernel_step(end, fd, from, flags);

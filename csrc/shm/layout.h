@@ -116,7 +116,7 @@ struct shm_direction {
 	uint32_t resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; 2: it does so itself */
 	uint64_t pad3[6];
 	/* line 4: marks of the sending end */
-	uint32_t half_closed; /* 1: SHUT_WR; 2: both ways */
+	uint32_t half_closed;
 	uint32_t closed;
 	uint32_t sender_busy; /* the sender changes its carrier or sends by the kernel: see csrc/local/handback.c */
 	uint32_t sender_descriptor; /* its socket in its process, checked by cookie before use */

@@ -91,7 +91,7 @@ int option_get(struct sock *sock, int level, int name, void *value, unsigned *by
 void option_info_add(struct sock *sock, void *info, unsigned bytes)
 {
 	struct tcp_info full;
-	uint64_t sent = sock->shared->last_ring_sent_bytes;
+	uint64_t sent = load_relaxed(&sock->shared->last_ring_sent_bytes);
 	uint64_t received = load_acquire(&sock->end.rx->tail) & SHM_OFFSET_MASK;
 
 	if (bytes > sizeof(full))

@@ -132,11 +132,12 @@ int epoll_has_low_water(struct sock *sock, int fd)
 	return (long)local_ring_unread(&sock->end) + (waiting > 0 ? waiting : 0) >= option_receive_low_water(sock, fd);
 }
 
-static int kernel_takes_more(int fd)
+/* What the kernel says of one descriptor; poll's and epoll's events have the same values. */
+static uint32_t kernel_events(int fd, uint32_t wanted)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLOUT};
+	struct pollfd asked = {.fd = fd, .events = (short)wanted};
 
-	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLOUT;
+	return sys_poll(&asked, 1, 0) == 1 ? (uint32_t)(uint16_t)asked.revents : 0;
 }
 
 static uint32_t item_events(const struct item *item)
@@ -155,8 +156,11 @@ static uint32_t item_events(const struct item *item)
 		ready |= READ_EVENTS;
 	/* An event tells of all that is ready, as Linux does; a tagged item's EPOLLOUT comes of itself. */
 	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
-	    (local_sends_by_ring(&sock->end) || kernel_takes_more(item->fd)))
+	    (local_sends_by_ring(&sock->end) || kernel_events(item->fd, EPOLLOUT)))
 		ready |= EPOLLOUT;
+	/* An end that the peer has marked is in the kernel already. */
+	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed)))
+		ready |= kernel_events(item->fd, item->events & 0x7fff);
 	return ready & (item->events | ALWAYS_EVENTS);
 }
 
@@ -763,7 +767,7 @@ static long kernel_gives(struct set *set, int fd, struct epoll_event *events, in
 {
 	long got = sys_epoll_wait(fd, events + have, count - have, 0);
 
-	set->kernel_asked = cpu_ticks();
+	store_relaxed(&set->kernel_asked, cpu_ticks());
 	return got < 0 ? (have ? have : got) : merge(set, events, have, (int)got);
 }
 
@@ -773,7 +777,7 @@ static long look(struct set *set, int fd, struct epoll_event *events, int count)
 {
 	int have = rings_give(set, events, count);
 
-	if (have == count || (have && cpu_ticks() - set->kernel_asked < clock_ticks_of_us(KERNEL_ASK_US)))
+	if (have == count || (have && cpu_ticks() - load_relaxed(&set->kernel_asked) < clock_ticks_of_us(KERNEL_ASK_US)))
 		return have;
 	return kernel_gives(set, fd, events, have, count);
 }

@@ -88,7 +88,7 @@ static void side_begin(struct polling *polling, unsigned long i)
 static int polling_begin(struct polling *polling, const struct pollfd *fds, unsigned long count)
 {
 	if (count > ON_STACK_MAX) {
-		polling->map_bytes = count * (2 * sizeof(struct pollfd) + sizeof(struct polled));
+		polling->map_bytes = count * (3 * sizeof(struct pollfd) + sizeof(struct polled));
 		polling->map = mmap(NULL, polling->map_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		if (polling->map == MAP_FAILED) {
 			polling->map = NULL;
@@ -141,7 +141,8 @@ static long merge(struct polling *polling)
 
 		if (side->sock) {
 			local_service(&side->sock->end, fd->fd);
-			local_check_end(&side->sock->end, fd->fd);
+			if (local_check_end(&side->sock->end, fd->fd))
+				sys_poll(fd, 1, 0);
 			fd->revents |= ring_events(side->sock, fd->fd, fd->events);
 		}
 		ready += fd->revents != 0;
@@ -203,11 +204,19 @@ static void add_bell(struct polling *polling, int bell_fd)
 	bells[polling->bells++] = (struct pollfd){.fd = bell_fd, .events = POLLIN};
 }
 
+/* A peer that has half-closed shows no second end when it dies: its process is watched too. */
+static void watch_half_closed(struct polling *polling, const struct sock *sock)
+{
+	if (load_relaxed(&sock->end.rx->half_closed) && !load_relaxed(&sock->end.pair->dead))
+		add_bell(polling, sock->end.pair->peer_fd);
+}
+
 static void publish_sleep(struct polling *polling, unsigned long i)
 {
 	struct polled *side = &polling->sides[i];
 	struct pair *pair = side->sock->end.pair;
 
+	watch_half_closed(polling, side->sock);
 	if (!(polling->fds[i].events & READ_EVENTS))
 		return;
 	if (!(load_relaxed(&side->sock->shared->flags) & SOCK_RX_KERNEL))
@@ -241,7 +250,7 @@ static void drain_bells(struct polling *polling)
 	uint64_t rings;
 
 	for (unsigned long i = 0; i < polling->bells; i++)
-		if (bells[i].revents)
+		if (bells[i].revents) /* of a process it fails, and does no harm */
 			sys_read(bells[i].fd, &rings, sizeof(rings));
 	polling->bells = 0;
 }
@@ -292,7 +301,7 @@ static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigse
 
 long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask)
 {
-	struct pollfd copies[2 * ON_STACK_MAX];
+	struct pollfd copies[3 * ON_STACK_MAX];
 	struct polled sides[ON_STACK_MAX];
 	struct polling polling = {.fds = copies, .sides = sides};
 	long ready = polling_begin(&polling, fds, count);

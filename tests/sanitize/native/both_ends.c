@@ -27,6 +27,7 @@
 #define THREADS_MAX 4
 #define CHUNK_MAX 20000
 #define WAIT_S 60
+#define ROUNDS_MAX 30 /* each scenario uses up two pairs, of PAIRS_MAX */
 
 enum reading {
 	BLOCKING,
@@ -78,6 +79,7 @@ struct side {
 };
 
 static uint64_t seed;
+static pthread_barrier_t all_are_here;
 
 static void fail(const struct side *side, const char *what, long value)
 {
@@ -85,6 +87,7 @@ static void fail(const struct side *side, const char *what, long value)
 	_exit(2);
 }
 
+/* The next number of a thread; threads differ by where they live. */
 static uint64_t draw(uint64_t *state, uint64_t below)
 {
 	*state += 0x9e3779b97f4a7c15u;
@@ -133,6 +136,7 @@ static void *writer(void *argument)
 	uint64_t random = seed ^ (uintptr_t)pthread_self();
 	uint8_t buffer[CHUNK_MAX + 16];
 
+	pthread_barrier_wait(&all_are_here);
 	for (;;) {
 		uint64_t left = load_relaxed(&side->to_send);
 		uint64_t count = draw(&random, 4) ? 1 + draw(&random, 200) : 1 + draw(&random, CHUNK_MAX);
@@ -182,6 +186,7 @@ static void *reader(void *argument)
 	uint64_t random = seed + (uintptr_t)pthread_self();
 	uint8_t buffer[CHUNK_MAX];
 
+	pthread_barrier_wait(&all_are_here);
 	for (;;) {
 		size_t room = draw(&random, 2) ? 1 + draw(&random, 300) : 1 + draw(&random, CHUNK_MAX);
 		long received = receive(side, buffer, room);
@@ -433,19 +438,22 @@ static void run(const struct scenario *scenario)
 	side_begin(&sides[1], scenario, &sides[0], scenario->half_closes ? scenario->bytes / 16 : scenario->bytes);
 	connect_tcp(sides);
 	attach(sides);
+	pthread_barrier_init(&all_are_here, NULL, 2 * (unsigned)(scenario->readers + scenario->writers));
 	for (int i = 0; i < 2; i++)
 		counts[i] = start(&sides[i], threads[i]);
 	for (int i = 0; i < 2; i++)
 		for (int k = 0; k < counts[i]; k++)
 			pthread_join(threads[i][k], NULL);
+	pthread_barrier_destroy(&all_are_here);
 	for (int i = 0; i < 2; i++) {
 		if (sides[i].received != sides[1 - i].bytes)
 			fail(&sides[i], "bytes are missing", (long)(sides[1 - i].bytes - sides[i].received));
 		if (sides[i].received_sum != sides[1 - i].sent_sum)
 			fail(&sides[i], "the sum is wrong", 0);
-		if (!sides[i].sock->shared->moves_to_ring)
-			fail(&sides[i], "nothing went by the ring", 0);
 	}
+	/* The first end to have sent everything has the other one stay with the kernel: one of them is enough. */
+	if (!scenario->half_closes && !sides[0].sock->shared->moves_to_ring && !sides[1].sock->shared->moves_to_ring)
+		fail(sides, "nothing went by the ring", 0);
 	printf("%s: moves to the ring %llu and %llu\n", scenario->name,
 	       (unsigned long long)sides[0].sock->shared->moves_to_ring,
 	       (unsigned long long)sides[1].sock->shared->moves_to_ring);
@@ -465,10 +473,10 @@ static int is_wanted(const char *name, char **names)
 
 int main(int count, char **arguments)
 {
-	int rounds = count > 2 ? atoi(arguments[2]) : 1;
+	int rounds = count > 2 ? atoi(arguments[2]) : 0;
 
-	if (count < 3) {
-		fprintf(stderr, "usage: both_ends SEED ROUNDS [SCENARIO]...\n");
+	if (rounds < 1 || rounds > ROUNDS_MAX) {
+		fprintf(stderr, "usage: both_ends SEED ROUNDS [SCENARIO]..., at most %d rounds\n", ROUNDS_MAX);
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
