@@ -1,5 +1,6 @@
 """What every test may use."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,3 +15,12 @@ def native_library() -> Path:
     if not path.exists():
         pytest.skip(f"{path} is not built: ./dev build {variant.name()}")
     return path
+
+
+@pytest.fixture(autouse=True)
+def no_sanitizer_report() -> Iterator[None]:
+    """Under `./dev asan` and `./dev ubsan`: nothing that a test started was found at fault."""
+    yield
+    if variant.is_sanitized():
+        reports = variant.take_reports()
+        assert not reports, "\n".join(reports)

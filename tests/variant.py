@@ -9,6 +9,22 @@ ROOT = Path(__file__).resolve().parents[1]
 RUN_TIMES = {"asan": "libasan.so", "ubsan": "libubsan.so", "tsan": "libtsan.so"}
 
 
+REPORTS = ROOT / "build" / "reports"  # where `./dev asan` and `./dev ubsan` have sanitizers write
+
+
+def is_sanitized() -> bool:
+    return name() in RUN_TIMES
+
+
+def take_reports() -> list[str]:
+    """What sanitizers have found since the last time; each is told once."""
+    found = []
+    for path in sorted(REPORTS.glob("*")):
+        found.append(f"{path.name}:\n{path.read_text(errors='replace')}")
+        path.unlink()
+    return found
+
+
 def name() -> str:
     return os.environ.get("BYWAY_VARIANT", "release")
 

@@ -119,10 +119,18 @@ EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags
 
 APART int shutdown_ours(struct sock *sock, int fd, int how)
 {
-	if (sock_is_engine(sock) && how >= SHUT_RD && how <= SHUT_RDWR)
-		if (sock_enter(sock, fd))
-			local_shutdown(&sock->end, how);
-	return REAL(shutdown)(fd, how);
+	int result;
+
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return REAL(shutdown)(fd, how);
+	if (sock_enter(sock, fd)) {
+		local_shutdown(&sock->end, how);
+		return REAL(shutdown)(fd, how);
+	}
+	fetch_or(&sock->shared->flags, SOCK_SHUT);
+	result = REAL(shutdown)(fd, how);
+	sock_leave(sock);
+	return result;
 }
 
 EXPORT int shutdown(int fd, int how)

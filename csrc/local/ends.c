@@ -242,7 +242,8 @@ void local_peer_gone(struct local_end *end, int fd)
 		local_peer_reset(end);
 		return;
 	}
-	if (load_acquire(&end->rx->half_closed) && pair_peer_lives(end->pair)) /* an end of one direction only */
+	/* An end of one direction only, or the doing of a program that shares the peer's socket and knows nothing of rings. */
+	if ((load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair))
 		return;
 	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
 	head = load_acquire(&end->tx->head);

@@ -154,7 +154,8 @@ void sock_note_call(struct sock *sock, int fd, enum sock_call call)
 	sock->last_call = call;
 	if (sock->stage == STAGE_OVER || !sends_or_receives || !is_worth_it(sock) || !options.enabled)
 		return;
-	if (load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER || exchange(&sock->attach_busy, 1))
+	if (load_relaxed(&sock->shared->flags) & SOCK_SHUT || load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER ||
+	    exchange(&sock->attach_busy, 1))
 		return;
 	critical_enter();
 	if (options.attach_wait_us && sock->stage == STAGE_NEW)

@@ -257,6 +257,8 @@ int sock_engine_set(struct sock *sock)
 	if (arena_socket_is_sole_holder(sock_index(sock)))
 		do {
 			idle = GATE_DRAIN;
+			if (load_acquire(&sock->shared->flags) & SOCK_SHUT)
+				break;
 			done = compare_swap(&sock->gate, &idle, GATE_ENGINE);
 			cpu_pause();
 		} while (!done && cpu_ticks() - start < clock_ticks_of_us(DRAIN_US));

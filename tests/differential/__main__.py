@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests import variant
+
 from .agents import AgentError, agent_program, blob_file
 from .case import Case
 from .check import Verdict, World, check
@@ -19,7 +21,7 @@ from .generate import generate
 from .shrink import shrink
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARY = ROOT / "src" / "byway" / "_native" / "libbyway_preload.so"
+LIBRARY = variant.library()
 CHUNK = 4
 SLOW_S = 15
 
@@ -49,7 +51,7 @@ def world_of(library: str) -> World:
         return World({}, {})
     if not Path(library).exists():
         raise AgentError(f"{library} is not built; `./dev build` builds it, `--library kernel` needs none")
-    return World({}, {"LD_PRELOAD": str(Path(library).resolve())})
+    return World({}, {"LD_PRELOAD": variant.preload() if library == str(LIBRARY) else str(Path(library).resolve())})
 
 
 def work(job: tuple[int, int, World]) -> Verdict:

@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests"
 NATIVE = ROOT / "tests" / "native"
 LIBRARY = variant.library()
-CRASH_LIBRARY = variant.library("test")
+CRASH_LIBRARY = LIBRARY if variant.is_sanitized() else variant.library("test")
 
 WAIT_S = 20.0
 """Bound on every wait that names no other; generous, since the machine may be busy."""
