@@ -12,11 +12,20 @@
 #include "base/crash.h"
 #include "base/descriptor.h"
 #include "base/log.h"
+#include "base/spinlock.h"
 #include "base/sys.h"
 #include "shm/arena.h"
 
 #define HELLO_MAGIC 0x6f6c6c65 /* "ello" */
 #define DESCRIPTORS_PASSED_MAX (SHM_BELLS_MAX + 2)
+
+/* Two threads that meet the same process at once must come to the same pair: its bells are known by one end only once. */
+static struct spinlock meeting_lock;
+
+void meet_fork_child(void)
+{
+	meeting_lock.held = 0;
+}
 
 struct hello {
 	uint32_t magic;
@@ -253,9 +262,12 @@ static enum meet_result hello_take(struct meeting *meeting, struct local_end *en
 {
 	struct answer answer = {.magic = HELLO_MAGIC, .abi_hash = BYWAY_ABI_HASH};
 	struct parcel bells = {.count = 0};
-	struct pair *pair = hello_pair(hello, process, parcel, reason);
+	struct pair *pair;
 	uint32_t none = SHM_END_NONE;
 
+	spinlock_acquire(&meeting_lock);
+	pair = hello_pair(hello, process, parcel, reason);
+	spinlock_release(&meeting_lock);
 	if (!pair || !end_fill(end, pair, hello->channel) || load_acquire(&end->shared->in_use) != 1 ||
 	    end->shared->cookies[pair->end] != meeting->cookie ||
 	    end->shared->cookies[1 - pair->end] != meeting->peer.cookie) {
@@ -322,15 +334,18 @@ enum meet_result meet_accept(struct meeting *meeting, struct local_end *end, int
 
 static struct pair *join_pair(int process, int *reason)
 {
-	struct pair *pair = pair_find_by_process(process);
+	struct pair *pair;
 	int error = 0;
 
+	spinlock_acquire(&meeting_lock);
+	pair = pair_find_by_process(process);
 	if (!pair_is_usable(pair)) {
 		pair = pair_make(process, &error);
 		if (!pair)
 			*reason = error_reason(error);
 		CRASH_POINT(join_pair_made);
 	}
+	spinlock_release(&meeting_lock);
 	return pair;
 }
 

@@ -31,6 +31,9 @@ enum meet_result meet_join(struct meeting *meeting, struct local_end *end, int *
 /* After MEET_JOINED: 1 when both ends are attached and their bells known, 0 not yet, -1 the other end gave up. */
 int meet_is_complete(struct meeting *meeting, struct local_end *end);
 
+/* In a forked child. */
+void meet_fork_child(void);
+
 /* Gives the offer, the connection and an attached channel up. */
 void meet_abandon(struct meeting *meeting, struct local_end *end);
 

@@ -214,6 +214,7 @@ void sock_fork_child(void)
 	fork_lock.held = 0;
 	thread.critical = 0;
 	pair_all_inherited();
+	meet_fork_child();
 	for (int fd = 0; fd <= descriptor_highest(); fd++) {
 		struct sock *sock = sock_of(fd);
 

@@ -1,10 +1,11 @@
 """ARCHITECTURE.md names only what is there: functions, files and words in backticks, and the order of the folders.
 
-Conventions of that page: `name()` is a C function, which csrc/ defines; in a table it stands in the file that the row or
-the sentence names. What has a slash or ends like a file is a path from the root or, as C includes it, from csrc/.
+Conventions of that page: `name()` is a C function, which csrc/ defines; in a table it stands in the file that its row
+names. What has a slash or ends like a file is a path from the root or, as C includes it, from csrc/.
 """
 
 import functools
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,7 +79,7 @@ def rows() -> Iterator[tuple[str, set[str], set[Path]]]:
     """Each row of a table that gives functions a column of their own: the row, those functions, and its file."""
     for line in page().splitlines():
         cells = [cell.strip() for cell in line.strip().strip("|").split("|")] if line.startswith("|") else []
-        for left, right in zip(cells, cells[1:], strict=False):
+        for left, right in itertools.pairwise(cells):
             names, files = FUNCTION.findall(left), SPAN.fullmatch(right)
             if names and SPAN.fullmatch(left) and files and is_path(files[1]):
                 yield line, set(names), {path for path in [find_path(files[1])] if path}
