@@ -75,7 +75,12 @@ VARIANTS = {
         Variant("test", ("-DBYWAY_CRASH_POINTS=1",)),
         Variant("asan", ("-DBYWAY_CRASH_POINTS=1", "-fsanitize=address", "-fno-omit-frame-pointer"), False, True),
         Variant("ubsan", ("-DBYWAY_CRASH_POINTS=1", "-fsanitize=undefined", "-fno-sanitize-recover=all"), False, True),
-        Variant("tsan", ("-DBYWAY_CRASH_POINTS=1", "-fsanitize=thread", "-fno-omit-frame-pointer", *NO_FENCE_WARNING), False, True),
+        Variant(
+            "tsan",
+            ("-DBYWAY_CRASH_POINTS=1", "-fsanitize=thread", "-fno-omit-frame-pointer", *NO_FENCE_WARNING),
+            False,
+            True,
+        ),
     )
 }
 

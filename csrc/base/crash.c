@@ -8,8 +8,6 @@
 #include "base/cpu.h"
 #include "base/sys.h"
 
-
-
 static const char *const names[] = {
 #define CRASH(name, text) #name,
 #include "base/crash.def"

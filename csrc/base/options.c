@@ -28,7 +28,7 @@ static void read_one(const char *name, int64_t minimum, int64_t maximum, int64_t
 	wish = strtoll(text, &end, 10);
 	if (*end || wish < minimum || wish > maximum)
 		log_line(LOG_ALWAYS, "%s=%s is not a number from %lld to %lld; the default %lld is used", variable, text,
-			 (long long)minimum, (long long)maximum, (long long)*value);
+		         (long long)minimum, (long long)maximum, (long long)*value);
 	else
 		*value = wish;
 }
@@ -40,7 +40,7 @@ void options_start(void)
 #undef OPTION
 	if (options.ring_bytes & (options.ring_bytes - 1)) {
 		log_line(LOG_ALWAYS, "BYWAY_RING_BYTES=%lld is not a power of two; 65536 is used",
-			 (long long)options.ring_bytes);
+		         (long long)options.ring_bytes);
 		options.ring_bytes = 65536;
 	}
 }

@@ -14,11 +14,11 @@ static inline void *real_find_first(const char *name)
 	void *found;
 
 	__asm__ volatile("leaq -128(%%rsp), %%rsp\n\t" /* the red zone of a leaf */
-			 "call real_find_keeping\n\t"
-			 "leaq 128(%%rsp), %%rsp"
-			 : "=a"(found)
-			 : "0"(name)
-			 : "cc", "memory", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
+	                 "call real_find_keeping\n\t"
+	                 "leaq 128(%%rsp), %%rsp"
+	                 : "=a"(found)
+	                 : "0"(name)
+	                 : "cc", "memory", "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15");
 	return found;
 }
 

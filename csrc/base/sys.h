@@ -21,14 +21,13 @@ static inline long sys_call6(long nr, long a, long b, long c, long d, long e, lo
 	long result;
 
 	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
+	                 : "=a"(result)
+	                 : "a"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
+	                 : "rcx", "r11", "memory");
 	return result;
 }
 
-#define SYS6(nr, a, b, c, d, e, f) \
-	sys_call6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
+#define SYS6(nr, a, b, c, d, e, f) sys_call6(nr, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 #define SYS5(nr, a, b, c, d, e) SYS6(nr, a, b, c, d, e, 0)
 #define SYS4(nr, a, b, c, d) SYS6(nr, a, b, c, d, 0, 0)
 #define SYS3(nr, a, b, c) SYS6(nr, a, b, c, 0, 0, 0)

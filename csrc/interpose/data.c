@@ -21,7 +21,7 @@
 ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags, struct sockaddr *address,
-		       socklen_t *address_bytes);
+                       socklen_t *address_bytes);
 void __chk_fail(void) __attribute__((noreturn));
 
 /* -- common ---------------------------------------------------------------------------------------------------------- */
@@ -156,7 +156,7 @@ static long send_ends(struct sock *sock, long result)
 /* -- sending ----------------------------------------------------------------------------------------------------------- */
 
 APART ssize_t send_ours(struct sock *sock, int fd, const void *buffer, size_t bytes, int flags,
-			 const struct sockaddr *address, socklen_t address_bytes)
+                        const struct sockaddr *address, socklen_t address_bytes)
 {
 	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
 
@@ -175,7 +175,7 @@ EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
 EXPORT_AS(__send, send);
 
 EXPORT ssize_t sendto(int fd, const void *buffer, size_t bytes, int flags, const struct sockaddr *address,
-		      socklen_t address_bytes)
+                      socklen_t address_bytes)
 {
 	struct sock *sock = sock_of(fd);
 
@@ -318,7 +318,7 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
 /* -- receiving --------------------------------------------------------------------------------------------------------- */
 
 APART ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
-			 socklen_t *address_bytes)
+                        socklen_t *address_bytes)
 {
 	struct iovec piece = {buffer, bytes};
 	ssize_t received;
@@ -346,7 +346,7 @@ EXPORT ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_byte
 }
 
 EXPORT ssize_t recvfrom(int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
-			socklen_t *address_bytes)
+                        socklen_t *address_bytes)
 {
 	struct sock *sock = sock_of(fd);
 
@@ -356,7 +356,7 @@ EXPORT ssize_t recvfrom(int fd, void *buffer, size_t bytes, int flags, struct so
 }
 
 EXPORT ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags,
-			      struct sockaddr *address, socklen_t *address_bytes)
+                              struct sockaddr *address, socklen_t *address_bytes)
 {
 	if (bytes > buffer_bytes)
 		__chk_fail();
@@ -503,14 +503,14 @@ APART int recvmmsg_engine(struct sock *sock, int fd, struct mmsghdr *messages, u
 }
 
 APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags,
-			struct timespec *timeout)
+                        struct timespec *timeout)
 {
 	if (!recv_begins(sock, fd, flags))
 		return (int)recv_ends(sock, fd, REAL(recvmmsg)(fd, messages, count, flags, timeout));
 	if (timeout) /* its odd rules are the kernel's alone */
 		sock_into_kernel(sock, fd, reason_option);
 	return timeout ? REAL(recvmmsg)(fd, messages, count, flags, timeout)
-		       : recvmmsg_engine(sock, fd, messages, count, flags);
+	               : recvmmsg_engine(sock, fd, messages, count, flags);
 }
 
 EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
@@ -518,7 +518,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags,
 	struct sock *sock = sock_of(fd);
 
 	return likely(!sock) ? REAL(recvmmsg)(fd, messages, count, flags, timeout)
-			     : recvmmsg_ours(sock, fd, messages, count, flags, timeout);
+	                     : recvmmsg_ours(sock, fd, messages, count, flags, timeout);
 }
 
 /* -- files and pipes --------------------------------------------------------------------------------------------------- */

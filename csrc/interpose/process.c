@@ -229,14 +229,14 @@ EXPORT int execle(const char *path, const char *argument, ...)
 }
 
 EXPORT int posix_spawn(pid_t *child, const char *path, const posix_spawn_file_actions_t *actions,
-		       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
+                       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
 {
 	give_away_inherited();
 	return REAL(posix_spawn)(child, path, actions, attributes, arguments, environment);
 }
 
 EXPORT int posix_spawnp(pid_t *child, const char *file, const posix_spawn_file_actions_t *actions,
-			const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
+                        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[])
 {
 	give_away_inherited();
 	return REAL(posix_spawnp)(child, file, actions, attributes, arguments, environment);

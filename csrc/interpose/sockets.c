@@ -114,7 +114,7 @@ EXPORT int accept(int fd, struct sockaddr *address, socklen_t *bytes)
 EXPORT int accept4(int fd, struct sockaddr *address, socklen_t *bytes, int flags)
 {
 	return is_known_other_listener(fd) ? REAL(accept4)(fd, address, bytes, flags)
-					   : accept4_known(fd, address, bytes, flags);
+	                                   : accept4_known(fd, address, bytes, flags);
 }
 
 APART int shutdown_ours(struct sock *sock, int fd, int how)
@@ -154,7 +154,7 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 	struct sock *sock = sock_of(fd);
 
 	return likely(!sock) ? REAL(setsockopt)(fd, level, name, value, bytes)
-			     : setsockopt_ours(sock, fd, level, name, value, bytes);
+	                     : setsockopt_ours(sock, fd, level, name, value, bytes);
 }
 
 APART int getsockopt_ours(struct sock *sock, int fd, int level, int name, void *value, socklen_t *bytes)
@@ -179,5 +179,5 @@ EXPORT int getsockopt(int fd, int level, int name, void *value, socklen_t *bytes
 	struct sock *sock = sock_of(fd);
 
 	return likely(!sock) ? REAL(getsockopt)(fd, level, name, value, bytes)
-			     : getsockopt_ours(sock, fd, level, name, value, bytes);
+	                     : getsockopt_ours(sock, fd, level, name, value, bytes);
 }

@@ -59,8 +59,7 @@ APART int poll_known(struct pollfd *fds, nfds_t count, int timeout_ms)
 
 static inline int poll_any(struct pollfd *fds, nfds_t count, int timeout_ms)
 {
-	return poll_is_foreign(fds, count) ? REAL(poll)(fds, count, timeout_ms)
-						     : poll_known(fds, count, timeout_ms);
+	return poll_is_foreign(fds, count) ? REAL(poll)(fds, count, timeout_ms) : poll_known(fds, count, timeout_ms);
 }
 
 EXPORT int poll(struct pollfd *fds, nfds_t count, int timeout_ms)
@@ -92,7 +91,7 @@ APART int ppoll_known(struct pollfd *fds, nfds_t count, const struct timespec *t
 static inline int ppoll_any(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
 {
 	return poll_is_foreign(fds, count) ? REAL(ppoll)(fds, count, timeout, mask)
-						     : ppoll_known(fds, count, timeout, mask);
+	                                   : ppoll_known(fds, count, timeout, mask);
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask)
@@ -101,7 +100,7 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeou
 }
 
 EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask,
-		       size_t bytes)
+                       size_t bytes)
 {
 	if (bytes / sizeof(*fds) < count)
 		__chk_fail();
@@ -144,7 +143,7 @@ EXPORT int select(int count, fd_set *reads, fd_set *writes, fd_set *errors, stru
 EXPORT_AS(__select, select);
 
 EXPORT int pselect(int count, fd_set *reads, fd_set *writes, fd_set *errors, const struct timespec *timeout,
-		   const sigset_t *mask)
+                   const sigset_t *mask)
 {
 	if (likely(count <= 0 || !time_is_good(timeout) || !poll_select_concerns_us(count, reads, writes, errors)))
 		return REAL(pselect)(count, reads, writes, errors, timeout, mask);
@@ -201,7 +200,7 @@ APART int epoll_wait_known(int set, struct epoll_event *events, int count, int t
 EXPORT int epoll_wait(int set, struct epoll_event *events, int count, int timeout_ms)
 {
 	return is_foreign(set) ? REAL(epoll_wait)(set, events, count, timeout_ms)
-			       : epoll_wait_known(set, events, count, timeout_ms);
+	                       : epoll_wait_known(set, events, count, timeout_ms);
 }
 
 APART int epoll_pwait_known(int set, struct epoll_event *events, int count, int timeout_ms, const sigset_t *mask)
@@ -214,11 +213,11 @@ APART int epoll_pwait_known(int set, struct epoll_event *events, int count, int 
 EXPORT int epoll_pwait(int set, struct epoll_event *events, int count, int timeout_ms, const sigset_t *mask)
 {
 	return is_foreign(set) ? REAL(epoll_pwait)(set, events, count, timeout_ms, mask)
-			       : epoll_pwait_known(set, events, count, timeout_ms, mask);
+	                       : epoll_pwait_known(set, events, count, timeout_ms, mask);
 }
 
 APART int epoll_pwait2_known(int set, struct epoll_event *events, int count, const struct timespec *timeout,
-			     const sigset_t *mask)
+                             const sigset_t *mask)
 {
 	if (!set_is_ours(set, events, count) || !time_is_good(timeout))
 		return REAL(epoll_pwait2)(set, events, count, timeout, mask);
@@ -226,8 +225,8 @@ APART int epoll_pwait2_known(int set, struct epoll_event *events, int count, con
 }
 
 EXPORT int epoll_pwait2(int set, struct epoll_event *events, int count, const struct timespec *timeout,
-			const sigset_t *mask)
+                        const sigset_t *mask)
 {
 	return is_foreign(set) ? REAL(epoll_pwait2)(set, events, count, timeout, mask)
-			       : epoll_pwait2_known(set, events, count, timeout, mask);
+	                       : epoll_pwait2_known(set, events, count, timeout, mask);
 }

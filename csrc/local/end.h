@@ -40,11 +40,11 @@ enum {
 	SOCK_PASSIVE = 8,         /* made by accept */
 	SOCK_RX_KERNEL = 16,      /* the direction we receive stays with the kernel for good */
 	SOCK_TX_KERNEL = 32,      /* the direction we send stays with the kernel for good */
-	SOCK_SHUT = 64,           /* shut down in plain mode: the peer would see an end without a mark, so it never attaches */
-	SOCK_GONE = 128,          /* the peer's death has been dealt with */
-	SOCK_LOWAT = 256,         /* SO_RCVLOWAT was set */
-	SOCK_TIMEOUTS = 512,      /* SO_RCVTIMEO or SO_SNDTIMEO was set */
-	SOCK_LEFTOVER = 1024      /* a sender died taking bytes back: what it had not sent is read from the ring */
+	SOCK_SHUT = 64, /* shut down in plain mode: the peer would see an end without a mark, so it never attaches */
+	SOCK_GONE = 128, /* the peer's death has been dealt with */
+	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */
+	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
 };
 
 /* -- section 3 ------------------------------------------------------------------------------------------------------ */

@@ -9,7 +9,6 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
-
 /* -- revoke ----------------------------------------------------------------------------------------------------------- */
 
 static void revoke_for_good(struct local_end *end)

@@ -179,8 +179,8 @@ static int append(struct local_end *end, int sender, uint64_t head, uint64_t unr
 /* The sender has gone on in the kernel: the kernel's bytes are taken out, and the ring's put before those that follow. */
 static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint64_t unread, uint64_t before)
 {
-	uint8_t *out = mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE,
-			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *out =
+		mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint64_t sent;
 	long bytes;
 	int done;

@@ -258,7 +258,7 @@ static int hello_is_sound(const struct hello *hello, const struct meeting *meeti
 }
 
 static enum meet_result hello_take(struct meeting *meeting, struct local_end *end, int connection, int process,
-				   const struct hello *hello, struct parcel *parcel, int *reason)
+                                   const struct hello *hello, struct parcel *parcel, int *reason)
 {
 	struct answer answer = {.magic = HELLO_MAGIC, .abi_hash = BYWAY_ABI_HASH};
 	struct parcel bells = {.count = 0};
@@ -366,7 +366,7 @@ static uint32_t join_channel(struct meeting *meeting, struct local_end *end, str
 }
 
 static void hello_fill(const struct meeting *meeting, struct pair *pair, uint32_t channel, struct hello *hello,
-		       struct parcel *parcel)
+                       struct parcel *parcel)
 {
 	memset(hello, 0, sizeof(*hello));
 	hello->magic = HELLO_MAGIC;

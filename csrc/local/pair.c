@@ -229,7 +229,7 @@ static void collect_dead(void)
 static int sockets_make(struct pair *pair)
 {
 	void *map = mmap(NULL, SHM_CHANNELS_MAX * sizeof(*pair->sockets), PROT_READ | PROT_WRITE,
-			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	pair->sockets = map == MAP_FAILED ? NULL : map;
 	return pair->sockets ? 0 : -ENOMEM;

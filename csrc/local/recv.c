@@ -25,8 +25,8 @@ void local_lock_reader(struct local_end *end)
 	count(counter_lock_takeovers, 1);
 	head = load_acquire(&end->rx->head);
 	while (!compare_swap(&end->rx->head, &head,
-			     (head & (SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) |
-				     lock_generation(end->socket->reader_lock) << SHM_GENERATION_SHIFT))
+	                     (head & (SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) | lock_generation(end->socket->reader_lock)
+	                                                                       << SHM_GENERATION_SHIFT))
 		;
 }
 
@@ -132,8 +132,7 @@ static int recover_taken_back(struct local_end *end, int fd)
 	if (resent > ((load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK))
 		resent = (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
 	if (!compare_swap(&end->rx->head, &head,
-			  (head & ~(uint64_t)(SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) |
-				  ((head + resent) & SHM_OFFSET_MASK)))
+	                  (head & ~(uint64_t)(SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) | ((head + resent) & SHM_OFFSET_MASK)))
 		return 0;
 	fetch_or(&end->socket->flags, SOCK_LEFTOVER);
 	return 1;
@@ -180,11 +179,10 @@ static long ring_empty(struct local_end *end, int fd, int hurried)
 }
 
 static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tail, uint64_t taken, uint64_t changes,
-		      struct cursor *to, int hurried)
+                      struct cursor *to, int hurried)
 {
 	uint64_t offset = head & SHM_OFFSET_MASK;
-	uint64_t limit = SHM_OFFSET_MASK &
-			 (taken < changes ? end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] : tail);
+	uint64_t limit = SHM_OFFSET_MASK & (taken < changes ? end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] : tail);
 	uint64_t available = (limit - offset) & SHM_OFFSET_MASK;
 
 	if (taken < changes && (available == 0 || available > SHM_OFFSET_MASK / 2)) {
@@ -398,7 +396,7 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 	for (uint64_t turn = taken; turn <= changes && to->left; turn++) {
 		uint64_t limit = turn < changes ? end->rx->change_offset[(turn + 1) % SHM_CHANGES_MAX] : UINT64_MAX;
 		uint64_t length = turn & 1 ? ((turn < changes ? limit : tail) - ring_at) & SHM_OFFSET_MASK
-					   : (turn < changes ? limit - position : UINT64_MAX);
+		                           : (turn < changes ? limit - position : UINT64_MAX);
 
 		if (turn & 1 && length > end->ring_bytes)
 			break;
@@ -422,10 +420,9 @@ static long peek_settle(struct local_end *end, int fd)
 		uint64_t position;
 
 		if (taken & 1) {
-			if (local_ring_unread(end) &&
-			    (taken == changes || ((end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] -
-						   load_relaxed(&end->rx->head)) &
-						  SHM_OFFSET_MASK)))
+			if (local_ring_unread(end) && (taken == changes || ((end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] -
+			                                                     load_relaxed(&end->rx->head)) &
+			                                                    SHM_OFFSET_MASK)))
 				return 1;
 			if (taken == changes || load_relaxed(&end->rx->head) & SHM_HEAD_TAKEN) {
 				long said = ring_empty(end, fd, 0);

@@ -27,8 +27,8 @@ void local_lock_writer(struct local_end *end)
 	count(counter_lock_takeovers, 1);
 	tail = load_acquire(&end->tx->tail);
 	while (!compare_swap(&end->tx->tail, &tail,
-			     (tail & (SHM_TAIL_REVOKED | SHM_TAIL_NEVER | SHM_OFFSET_MASK)) |
-				     lock_generation(end->socket->writer_lock) << SHM_GENERATION_SHIFT))
+	                     (tail & (SHM_TAIL_REVOKED | SHM_TAIL_NEVER | SHM_OFFSET_MASK)) |
+	                         lock_generation(end->socket->writer_lock) << SHM_GENERATION_SHIFT))
 		;
 }
 
@@ -242,7 +242,7 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 		return filled;
 	CRASH_POINT(send_copied);
 	if (unlikely(!compare_swap(&end->tx->tail, &tail,
-				   (tail & ~(uint64_t)SHM_OFFSET_MASK) | ((tail + (uint64_t)filled) & SHM_OFFSET_MASK)))) {
+	                           (tail & ~(uint64_t)SHM_OFFSET_MASK) | ((tail + (uint64_t)filled) & SHM_OFFSET_MASK)))) {
 		*from = before;
 		return AGAIN;
 	}

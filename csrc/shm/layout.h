@@ -26,47 +26,47 @@
 
 enum shm_socket_state {
 	SHM_SOCKET_FREE = 0,
-	SHM_SOCKET_OPEN = 1,     /* a kernel socket, may attach */
-	SHM_SOCKET_LISTEN = 2,   /* listens */
-	SHM_SOCKET_OFFERED = 3,  /* waits at its meeting name */
-	SHM_SOCKET_JOINED = 4,   /* own end of a channel is attached, the other not yet */
+	SHM_SOCKET_OPEN = 1, /* a kernel socket, may attach */
+	SHM_SOCKET_LISTEN = 2, /* listens */
+	SHM_SOCKET_OFFERED = 3, /* waits at its meeting name */
+	SHM_SOCKET_JOINED = 4, /* own end of a channel is attached, the other not yet */
 	SHM_SOCKET_ATTACHED = 5, /* both ends attached, calls go through the engine */
-	SHM_SOCKET_NEVER = 6     /* kernel only, for the reason in `reason` */
+	SHM_SOCKET_NEVER = 6 /* kernel only, for the reason in `reason` */
 };
 
 /* One TCP socket (one open file description). Writer: its family, by atomics. 256 bytes. */
 struct shm_socket {
-	uint32_t state;         /* enum shm_socket_state */
-	uint32_t reason;        /* reasons.def: why it is not accelerated; 0: nothing to say */
-	uint32_t descriptor;    /* a descriptor of it in process `owner` (a hint for tools) */
-	uint32_t owner;         /* process slot that attached it, or made it */
-	uint64_t cookie;        /* SO_COOKIE; 0 until asked */
-	uint64_t holders[4];    /* bit p: process slot p has a descriptor of it */
-	uint32_t pair;          /* index in the owner's table of pairs, when joined or attached */
-	uint32_t channel;       /* channel number in that pair */
-	uint32_t end;           /* which end we are: 0 or 1 */
-	uint32_t flags;         /* enum sock_flag of csrc/sock */
-	uint64_t reader_lock;   /* owner word, see base/lock.h */
-	uint64_t writer_lock;   /* owner word */
+	uint32_t state; /* enum shm_socket_state */
+	uint32_t reason; /* reasons.def: why it is not accelerated; 0: nothing to say */
+	uint32_t descriptor; /* a descriptor of it in process `owner` (a hint for tools) */
+	uint32_t owner; /* process slot that attached it, or made it */
+	uint64_t cookie; /* SO_COOKIE; 0 until asked */
+	uint64_t holders[4]; /* bit p: process slot p has a descriptor of it */
+	uint32_t pair; /* index in the owner's table of pairs, when joined or attached */
+	uint32_t channel; /* channel number in that pair */
+	uint32_t end; /* which end we are: 0 or 1 */
+	uint32_t flags; /* enum sock_flag of csrc/sock */
+	uint64_t reader_lock; /* owner word, see base/lock.h */
+	uint64_t writer_lock; /* owner word */
 	uint32_t pending_error; /* errno to be reported once (SO_ERROR), set by an emulated reset */
-	uint32_t data_calls;    /* data calls before attach */
-	uint64_t ring_sent_bytes;      /* of channels that this socket has left */
+	uint32_t data_calls; /* data calls before attach */
+	uint64_t ring_sent_bytes; /* of channels that this socket has left */
 	uint64_t ring_received_bytes;
 	uint64_t last_ring_sent_bytes; /* refreshed now and then for tools */
 	uint64_t last_ring_received_bytes;
-	uint64_t moves_to_ring;        /* own direction; on the ring now when it is one more than moves_to_kernel */
+	uint64_t moves_to_ring; /* own direction; on the ring now when it is one more than moves_to_kernel */
 	uint64_t moves_to_kernel;
-	uint64_t changes_taken;        /* of the direction we receive; odd: the ring */
+	uint64_t changes_taken; /* of the direction we receive; odd: the ring */
 	uint64_t reserved[13];
 };
 _Static_assert(sizeof(struct shm_socket) == 256, "shm_socket is 256 bytes");
 
 /* One process of a family. 64 bytes. */
 struct shm_process {
-	uint64_t owner;       /* 0: free; else process id */
-	uint64_t start_time;  /* field 22 of /proc/PID/stat, clock ticks */
-	uint64_t pidns;       /* inode of the pid namespace */
-	char name[16];        /* comm, zero-padded */
+	uint64_t owner; /* 0: free; else process id */
+	uint64_t start_time; /* field 22 of /proc/PID/stat, clock ticks */
+	uint64_t pidns; /* inode of the pid namespace */
+	char name[16]; /* comm, zero-padded */
 	uint64_t reserved[3];
 };
 _Static_assert(sizeof(struct shm_process) == 64, "shm_process is one line");
@@ -74,11 +74,11 @@ _Static_assert(sizeof(struct shm_process) == 64, "shm_process is one line");
 struct shm_arena {
 	uint64_t magic;
 	uint64_t abi_hash;
-	uint64_t creator;      /* process id */
-	uint64_t created_ns;   /* CLOCK_REALTIME */
+	uint64_t creator; /* process id */
+	uint64_t created_ns; /* CLOCK_REALTIME */
 	uint32_t sockets_max;
 	uint32_t processes_max;
-	uint32_t socket_high;  /* sockets at or above were never used */
+	uint32_t socket_high; /* sockets at or above were never used */
 	uint32_t reserved0;
 	uint64_t reserved[2];
 	uint64_t counters[SHM_COUNTERS_MAX]; /* counters.def */
@@ -90,8 +90,8 @@ _Static_assert(__builtin_offsetof(struct shm_arena, processes) == 576, "after 64
 
 /* -- a pair: the memory that two ends share. memfd "byway.pair" ---------------------------------------------------- */
 
-#define SHM_TAIL_REVOKED 0x8000000000000000  /* for now */
-#define SHM_TAIL_NEVER 0x4000000000000000    /* for good: nobody clears it */
+#define SHM_TAIL_REVOKED 0x8000000000000000 /* for now */
+#define SHM_TAIL_NEVER 0x4000000000000000 /* for good: nobody clears it */
 #define SHM_HEAD_TAKEN 0x8000000000000000
 #define SHM_GENERATION_SHIFT 48
 #define SHM_OFFSET_MASK 0xffffffffffff
@@ -110,17 +110,18 @@ struct shm_direction {
 	uint64_t changes_taken;
 	uint64_t pad2[6];
 	/* line 3: receiver writes rarely, sender reads at every publish */
-	uint32_t sleep_mask;    /* bells of blocking sleepers; the sender exchanges it with 0 */
-	uint32_t watch_mask;    /* bells of epoll sets that watch */
+	uint32_t sleep_mask; /* bells of blocking sleepers; the sender exchanges it with 0 */
+	uint32_t watch_mask; /* bells of epoll sets that watch */
 	uint32_t reserved3;
-	uint32_t resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; 2: it does so itself */
+	uint32_t
+		resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; 2: it does so itself */
 	uint64_t pad3[6];
 	/* line 4: marks of the sending end */
 	uint32_t half_closed;
 	uint32_t closed;
 	uint32_t sender_busy; /* the sender changes its carrier or sends by the kernel: see csrc/local/handback.c */
 	uint32_t sender_descriptor; /* its socket in its process, checked by cookie before use */
-	uint32_t kernel_for_good;   /* the sender never comes back to the ring */
+	uint32_t kernel_for_good; /* the sender never comes back to the ring */
 	uint32_t reserved4;
 	uint64_t pad4[5];
 };
@@ -137,8 +138,8 @@ enum shm_channel_end {
 
 /* One local connection. direction[e] is sent by end e. */
 struct shm_channel {
-	uint32_t in_use;    /* 0 free, 1 in use, 2 being reset; CAS */
-	uint32_t ends[2];   /* enum shm_channel_end; CAS */
+	uint32_t in_use; /* 0 free, 1 in use, 2 being reset; CAS */
+	uint32_t ends[2]; /* enum shm_channel_end; CAS */
 	uint32_t reserved0;
 	uint64_t cookies[2]; /* kernel cookies of the sockets of end 0 and 1 */
 	uint64_t pad[4];
@@ -148,10 +149,10 @@ _Static_assert(sizeof(struct shm_channel) == 704, "eleven lines");
 
 /* What one end owns in a pair; the other sets bits. */
 struct shm_pair_end {
-	uint64_t process;        /* process id of the end's creator */
+	uint64_t process; /* process id of the end's creator */
 	uint64_t start_time;
 	uint32_t bell_count;
-	uint32_t forked;         /* the end has forked since: ask each socket, not the pair, whether it lives */
+	uint32_t forked; /* the end has forked since: ask each socket, not the pair, whether it lives */
 	uint64_t pad0[5];
 	uint32_t set_sleep_mask; /* bit k: the epoll set of bell k sleeps; owner sets, peer clears and rings */
 	uint32_t pad1[15];
@@ -163,9 +164,9 @@ _Static_assert(sizeof(struct shm_pair_end) == 4224, "two lines and eight bitmaps
 struct shm_pair {
 	uint64_t magic;
 	uint64_t abi_hash;
-	uint64_t creator;         /* process id of end 0 */
-	uint64_t id[2];           /* random */
-	uint32_t ring_bytes;      /* of one direction; a power of two */
+	uint64_t creator; /* process id of end 0 */
+	uint64_t id[2]; /* random */
+	uint32_t ring_bytes; /* of one direction; a power of two */
 	uint32_t region_count;
 	uint64_t pad[2];
 	struct shm_pair_end ends[2];

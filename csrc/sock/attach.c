@@ -7,8 +7,6 @@
 #include "base/sys.h"
 #include "sock/option.h"
 
-
-
 #define CALLS_WITHOUT_TURNS 8 /* a stream in one direction attaches after so many calls */
 #define TRY_STEP_MAX 1024
 
@@ -18,7 +16,7 @@ static void never(struct sock *sock, int reason)
 	store_release(&sock->shared->reason, (uint32_t)reason);
 	store_release(&sock->shared->state, SHM_SOCKET_NEVER);
 	log_line(LOG_WHY, "descriptor %u stays with the kernel: %s", sock->shared->descriptor,
-		 arena_reason_text((uint32_t)reason));
+	         arena_reason_text((uint32_t)reason));
 }
 
 static void try_later(struct sock *sock)

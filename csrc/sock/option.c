@@ -12,11 +12,11 @@
 /* The kernel does all that they mean, or they mean nothing for bytes that never meet a network. */
 static int is_carried_socket_option(int name)
 {
-	static const int carried[] = {SO_DEBUG, SO_REUSEADDR, SO_DONTROUTE, SO_BROADCAST, SO_SNDBUF, SO_RCVBUF,
-				      SO_SNDBUFFORCE, SO_RCVBUFFORCE, SO_KEEPALIVE, SO_OOBINLINE, SO_PRIORITY, SO_LINGER,
-				      SO_REUSEPORT, SO_PASSCRED, SO_RCVLOWAT, SO_SNDLOWAT, SO_RCVTIMEO, SO_SNDTIMEO,
-				      SO_BINDTODEVICE, SO_MARK, SO_BUSY_POLL, SO_INCOMING_CPU, SO_MAX_PACING_RATE,
-				      SO_LOCK_FILTER, SO_NO_CHECK};
+	static const int carried[] = {SO_DEBUG,     SO_REUSEADDR,    SO_DONTROUTE,       SO_BROADCAST,    SO_SNDBUF,
+	                              SO_RCVBUF,    SO_SNDBUFFORCE,  SO_RCVBUFFORCE,     SO_KEEPALIVE,    SO_OOBINLINE,
+	                              SO_PRIORITY,  SO_LINGER,       SO_REUSEPORT,       SO_PASSCRED,     SO_RCVLOWAT,
+	                              SO_SNDLOWAT,  SO_RCVTIMEO,     SO_SNDTIMEO,        SO_BINDTODEVICE, SO_MARK,
+	                              SO_BUSY_POLL, SO_INCOMING_CPU, SO_MAX_PACING_RATE, SO_LOCK_FILTER,  SO_NO_CHECK};
 
 	for (size_t i = 0; i < sizeof(carried) / sizeof(*carried); i++)
 		if (carried[i] == name)
@@ -26,10 +26,11 @@ static int is_carried_socket_option(int name)
 
 static int is_carried_tcp_option(int name)
 {
-	static const int carried[] = {TCP_NODELAY, TCP_MAXSEG, TCP_CORK, TCP_KEEPIDLE, TCP_KEEPINTVL, TCP_KEEPCNT,
-				      TCP_SYNCNT, TCP_LINGER2, TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK,
-				      TCP_CONGESTION, TCP_USER_TIMEOUT, TCP_FASTOPEN, TCP_NOTSENT_LOWAT,
-				      TCP_THIN_LINEAR_TIMEOUTS, TCP_THIN_DUPACK, TCP_SAVE_SYN};
+	static const int carried[] = {TCP_NODELAY,      TCP_MAXSEG,       TCP_CORK,          TCP_KEEPIDLE,
+	                              TCP_KEEPINTVL,    TCP_KEEPCNT,      TCP_SYNCNT,        TCP_LINGER2,
+	                              TCP_DEFER_ACCEPT, TCP_WINDOW_CLAMP, TCP_QUICKACK,      TCP_CONGESTION,
+	                              TCP_USER_TIMEOUT, TCP_FASTOPEN,     TCP_NOTSENT_LOWAT, TCP_THIN_LINEAR_TIMEOUTS,
+	                              TCP_THIN_DUPACK,  TCP_SAVE_SYN};
 
 	for (size_t i = 0; i < sizeof(carried) / sizeof(*carried); i++)
 		if (carried[i] == name)

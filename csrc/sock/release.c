@@ -31,7 +31,7 @@ int sock_into_kernel(struct sock *sock, int fd, enum reason reason)
 	for (int asked = 0; !local_rx_is_kernel(&sock->end); asked++) {
 		if (!pair_peer_lives(sock->end.pair) || (load_acquire(&sock->end.rx->closed) && asked == ASKS_OF_CLOSED_MAX)) {
 			log_line(LOG_ALWAYS, "descriptor %d: %llu bytes stay behind in a ring whose sender is gone", fd,
-				 (unsigned long long)local_ring_unread(&sock->end));
+			         (unsigned long long)local_ring_unread(&sock->end));
 			return 0;
 		}
 		if (local_hand_back(&sock->end, fd))

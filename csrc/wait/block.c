@@ -64,7 +64,7 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 {
 	struct shm_direction *rx = sock->end.rx;
 	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN | POLLRDHUP},
-				{.fd = sock->end.pair->bells[bell], .events = POLLIN}};
+	                        {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
 	long result = 0;
 
 	fetch_or(&rx->sleep_mask, 1u << bell);
@@ -123,7 +123,7 @@ static long wait_readable(struct sock *sock, int fd, uint64_t seen, struct wait 
 	if (spin_for_change(sock, seen, wait->mark))
 		return wait_result(sock, fd, wait, 1);
 	bell = load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL ? -1
-								    : pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
+	                                                           : pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
 	if (bell >= 0) {
 		slept = sleep_with_bell(sock, fd, bell, seen, wait);
 		pair_bell_return(sock->end.pair, bell);

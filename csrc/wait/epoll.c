@@ -784,7 +784,7 @@ static long look(struct set *set, int fd, struct epoll_event *events, int count)
 
 /* 1: look; 0: sleep. Kernel events found on the way are in *found. */
 static int spin_for_events(struct set *set, int fd, struct epoll_event *events, int count, long *found,
-			   struct signal_mark mark)
+                           struct signal_mark mark)
 {
 	struct spin spin;
 
@@ -836,7 +836,7 @@ static void sleep_withdraw(struct set *set)
 }
 
 static long sleep_for_events(struct set *set, int fd, struct epoll_event *events, int room, uint64_t deadline_ns,
-			     const sigset_t *mask, struct signal_mark mark)
+                             const sigset_t *mask, struct signal_mark mark)
 {
 	long got = 0;
 
@@ -860,7 +860,7 @@ static void pass_bell_on(struct set *set)
 }
 
 static long wait_loop(struct set *set, int fd, struct epoll_event *events, int count, uint64_t deadline_ns,
-		      const sigset_t *mask)
+                      const sigset_t *mask)
 {
 	struct signal_mark mark = signal_now();
 

@@ -119,8 +119,7 @@ static void polling_end(struct polling *polling)
 static int rings_ready(const struct polling *polling)
 {
 	for (unsigned long i = 0; i < polling->count; i++)
-		if (polling->sides[i].sock &&
-		    ring_events(polling->sides[i].sock, polling->fds[i].fd, polling->fds[i].events))
+		if (polling->sides[i].sock && ring_events(polling->sides[i].sock, polling->fds[i].fd, polling->fds[i].events))
 			return 1;
 	return 0;
 }
@@ -255,7 +254,8 @@ static void drain_bells(struct polling *polling)
 	polling->bells = 0;
 }
 
-static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, const sigset_t *mask, struct signal_mark mark)
+static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, const sigset_t *mask,
+                              struct signal_mark mark)
 {
 	long slept = 0;
 
@@ -339,14 +339,14 @@ int poll_select_concerns_us(int count, const fd_set *reads, const fd_set *writes
 }
 
 static unsigned long select_to_poll(int count, const fd_set *reads, const fd_set *writes, const fd_set *errors,
-				    struct pollfd *fds)
+                                    struct pollfd *fds)
 {
 	unsigned long used = 0;
 
 	for (int fd = 0; fd < count; fd++) {
-		short events = (short)((in_set(reads, fd) ? POLLIN | POLLRDNORM | POLLRDBAND : 0) |
-				       (in_set(writes, fd) ? POLLOUT | POLLWRNORM | POLLWRBAND : 0) |
-				       (in_set(errors, fd) ? POLLPRI : 0));
+		short events =
+			(short)((in_set(reads, fd) ? POLLIN | POLLRDNORM | POLLRDBAND : 0) |
+			        (in_set(writes, fd) ? POLLOUT | POLLWRNORM | POLLWRBAND : 0) | (in_set(errors, fd) ? POLLPRI : 0));
 
 		if (events)
 			fds[used++] = (struct pollfd){.fd = fd, .events = events};

@@ -41,7 +41,8 @@ static struct timespec time_left(uint64_t deadline_ns)
 }
 
 /* `a`, `b`, `c` and the timeout are the first four arguments, then the mask and its size. */
-static long sleep_in(long nr, long a, long b, long c, uint64_t deadline_ns, const sigset_t *mask, struct signal_mark mark)
+static long sleep_in(long nr, long a, long b, long c, uint64_t deadline_ns, const sigset_t *mask,
+                     struct signal_mark mark)
 {
 	struct timespec timeout = time_left(deadline_ns);
 	int cancel_type;
@@ -56,13 +57,14 @@ static long sleep_in(long nr, long a, long b, long c, uint64_t deadline_ns, cons
 	return result;
 }
 
-long sleep_poll(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask, struct signal_mark mark)
+long sleep_poll(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask,
+                struct signal_mark mark)
 {
 	return sleep_in(SYS_ppoll, (long)fds, (long)count, 0, deadline_ns, mask, mark);
 }
 
 long sleep_epoll(int set, struct epoll_event *events, int count, uint64_t deadline_ns, const sigset_t *mask,
-		 struct signal_mark mark)
+                 struct signal_mark mark)
 {
 	return sleep_in(SYS_epoll_pwait2, set, (long)events, count, deadline_ns, mask, mark);
 }

@@ -1,4 +1,4 @@
-"""A call on a descriptor that is not Byway's costs at most 15 instructions more than without Byway, as callgrind counts.
+"""A call on a descriptor that is not Byway's costs at most 15 instructions more than without it, as callgrind counts.
 
 tests/exports/native/cost.c makes the calls and has callgrind write down what each cost; here it runs twice, with and
 without the library. What is interposed is either measured or named in NOT_MEASURED with the reason.

@@ -40,7 +40,9 @@ def both_ends(tree: Path, target: Path) -> Path:
             pytest.skip("this compiler has no ThreadSanitizer")
         raise
     folder = tree / "build" / "tsan" / "objects" / "csrc"
-    objects = [path for path in sorted(folder.rglob("*.o")) if path.parent.name != "interpose" and path.name != REPLACED]
+    objects = [
+        path for path in sorted(folder.rglob("*.o")) if path.parent.name != "interpose" and path.name != REPLACED
+    ]
     sources = {source.relative_to(tree / "csrc").as_posix() for source in build.library_sources()}
     objects = [path for path in objects if path.relative_to(folder).as_posix().removesuffix(".o") in sources]
     command = ["gcc", "-std=gnu11", "-O1", "-g", "-fsanitize=thread", "-Wall", "-Wextra", "-Wno-tsan", "-D_GNU_SOURCE="]

@@ -28,7 +28,7 @@
 ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags, struct sockaddr *address,
-		       socklen_t *address_bytes);
+                       socklen_t *address_bytes);
 ssize_t __read(int fd, void *buffer, size_t bytes);
 ssize_t __write(int fd, const void *buffer, size_t bytes);
 ssize_t __send(int fd, const void *buffer, size_t bytes, int flags);
@@ -148,18 +148,15 @@ static void done_with_accepted(void)
 		close(accepted[i]);
 	done_with_listener();
 }
-static void nothing(void)
-{
-}
+static void nothing(void) {}
 
 #define CASE(name, before, call, after) \
 	for (int pass = 0; pass < 2; pass++) { \
 		before(); \
 		CALLGRIND_ZERO_STATS; \
-		for (int i = 0; i < CALLS; i++) \
-			{ \
-				call; \
-			} \
+		for (int i = 0; i < CALLS; i++) { \
+			call; \
+		} \
 		CALLGRIND_DUMP_STATS_AT(name); \
 		after(); \
 	}
@@ -181,8 +178,7 @@ static void data_out(void)
 	CASE("sendmsg", with_sockets, sent = sendmsg(WRITE_TO, &message, 0), done)
 	CASE("sendfile", with_file, sent = sendfile(WRITE_TO, file, NULL, BYTES), done_with_file)
 	CASE("sendfile64", with_file, sent = sendfile64(WRITE_TO, file, NULL, BYTES), done_with_file)
-	CASE("dprintf", with_pipe, sent = dprintf(WRITE_TO, "x"), done)
-	(void)sent;
+	CASE("dprintf", with_pipe, sent = dprintf(WRITE_TO, "x"), done)(void) sent;
 }
 
 static void data_in(void)
@@ -197,11 +193,10 @@ static void data_in(void)
 	CASE("recv", with_full_sockets, received = recv(READ_FROM, buffer, BYTES, 0), done)
 	CASE("__recv_chk", with_full_sockets, received = __recv_chk(READ_FROM, buffer, BYTES, BYTES, 0), done)
 	CASE("recvfrom", with_full_sockets, received = recvfrom(READ_FROM, buffer, BYTES, 0, NULL, NULL), done)
-	CASE("__recvfrom_chk", with_full_sockets,
-	     received = __recvfrom_chk(READ_FROM, buffer, BYTES, BYTES, 0, NULL, NULL), done)
+	CASE("__recvfrom_chk", with_full_sockets, received = __recvfrom_chk(READ_FROM, buffer, BYTES, BYTES, 0, NULL, NULL),
+	     done)
 	CASE("recvmsg", with_full_sockets, received = recvmsg(READ_FROM, &message, 0), done)
-	CASE("recvmmsg", with_full_sockets, received = recvmmsg(READ_FROM, &messages, 1, 0, NULL), done)
-	(void)received;
+	CASE("recvmmsg", with_full_sockets, received = recvmmsg(READ_FROM, &messages, 1, 0, NULL), done)(void) received;
 }
 
 static void sockets(void)
@@ -213,8 +208,7 @@ static void sockets(void)
 	CASE("connect", with_unconnected, connect(made[i], (struct sockaddr *)&name, name_bytes), done_with_listener)
 	CASE("listen", with_listener, listen(listener, CALLS), done_with_listener)
 	CASE("accept", with_known_listener, accepted[i] = accept(listener, NULL, NULL), done_with_accepted)
-	CASE("accept4", with_known_listener, accepted[i] = accept4(listener, NULL, NULL, SOCK_CLOEXEC),
-	     done_with_accepted)
+	CASE("accept4", with_known_listener, accepted[i] = accept4(listener, NULL, NULL, SOCK_CLOEXEC), done_with_accepted)
 	CASE("shutdown", with_sockets, shutdown(READ_FROM, SHUT_WR), done)
 	CASE("getsockopt", with_sockets, getsockopt(READ_FROM, SOL_SOCKET, SO_ERROR, &value, &bytes), done)
 	CASE("setsockopt", with_sockets, setsockopt(READ_FROM, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(value)), done)

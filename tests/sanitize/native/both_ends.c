@@ -40,11 +40,11 @@ struct scenario {
 	int writers, readers; /* of each direction; with one of each the bytes are position-coded */
 	enum reading reading;
 	int spin_us, bells, ring_bytes;
-	int disturbed;   /* a thread at each end that peeks, polls, asks, revokes and allows */
-	int slow;        /* readers rest now and then: the ring overflows */
+	int disturbed; /* a thread at each end that peeks, polls, asks, revokes and allows */
+	int slow; /* readers rest now and then: the ring overflows */
 	int half_closes; /* end 1 ends its direction early, and reads on */
-	int leaves;      /* both directions are given back to the kernel in the middle */
-	uint64_t bytes;  /* of each direction */
+	int leaves; /* both directions are given back to the kernel in the middle */
+	uint64_t bytes; /* of each direction */
 };
 
 static const struct scenario scenarios[] = {
@@ -68,11 +68,11 @@ struct side {
 	const struct scenario *scenario;
 	struct sock *sock;
 	int fd, set;
-	uint64_t stream;    /* what we send */
-	uint64_t bytes;     /* how much of it */
+	uint64_t stream; /* what we send */
+	uint64_t bytes; /* how much of it */
 	struct side *other;
 	/* by atomics */
-	uint64_t to_send;   /* not yet claimed by a writer */
+	uint64_t to_send; /* not yet claimed by a writer */
 	uint32_t writers_left;
 	uint32_t readers_left;
 	uint64_t sent_sum, received_sum, received;
@@ -163,7 +163,7 @@ static void await(struct side *side)
 	struct epoll_event event;
 	uint64_t deadline = sleep_deadline_ms(1000 * WAIT_S);
 	long ready = side->scenario->reading == POLLING ? poll_wait(&one, 1, deadline, NULL)
-							: epoll_wait_events(side->set, &event, 1, deadline, NULL);
+	                                                : epoll_wait_events(side->set, &event, 1, deadline, NULL);
 
 	if (ready != 1)
 		fail(side, "a wait failed", ready);
