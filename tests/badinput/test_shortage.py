@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import variant
 from tests.badinput.common import helper, kernel_lines, lines_of, start_peer
 from tests.programs import harness
 from tests.programs.harness import KERNEL, Programs, World
@@ -55,6 +56,7 @@ def test_server_denied(group: Programs, carrier: World, denial: str) -> None:
     peer.stop()
 
 
+@pytest.mark.skipif(variant.is_sanitized(), reason="a sanitizer needs more address space than that for itself")
 @pytest.mark.parametrize("megabytes", (6, 8, 10, 12, 14, 16, 20, 24, 32, 48))
 def test_little_address_space(group: Programs, carrier: World, megabytes: int) -> None:
     def limit() -> None:
