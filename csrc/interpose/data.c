@@ -226,9 +226,10 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t off
 }
 
 /* Descriptors of ours in a message to somebody else. */
-static void give_away_passed(const struct msghdr *message)
+static int give_away_passed(const struct msghdr *message)
 {
 	struct cmsghdr *head;
+	int result = 0;
 
 	for (head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR((struct msghdr *)(uintptr_t)message, head)) {
 		size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -239,9 +240,11 @@ static void give_away_passed(const struct msghdr *message)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(fd));
-			interpose_give_away(fd);
+			if (interpose_give_away(fd))
+				result = -EINTR;
 		}
 	}
+	return result;
 }
 
 APART ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *message, int flags)
@@ -265,11 +268,14 @@ APART ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *messa
 APART ssize_t sendmsg_known(int fd, const struct msghdr *message, int flags)
 {
 	struct sock *sock = sock_of(fd);
+	struct msghdr copied;
 
 	if (sock)
 		return sendmsg_ours(sock, fd, message, flags);
-	if (message && message->msg_controllen)
-		give_away_passed(message);
+	if (copy_guarded(&copied, message, sizeof(copied)))
+		return REAL(sendmsg)(fd, message, flags);
+	if (copied.msg_controllen && give_away_passed(&copied) == -EINTR)
+		return interpose_result(-EINTR);
 	return REAL(sendmsg)(fd, message, flags);
 }
 
@@ -321,13 +327,14 @@ APART ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, i
                         socklen_t *address_bytes)
 {
 	struct iovec piece = {buffer, bytes};
+	socklen_t none = 0;
 	ssize_t received;
 
 	if (!recv_begins(sock, fd, flags))
 		return recv_ends(sock, fd, REAL(recvfrom)(fd, buffer, bytes, flags, address, address_bytes));
 	received = engine_recv(sock, fd, &piece, 1, flags);
-	if (received >= 0 && address && address_bytes) /* a stream has no addresses */
-		*address_bytes = 0;
+	if (received >= 0 && address && copy_guarded(address_bytes, &none, sizeof(none))) /* a stream has no addresses */
+		return interpose_result(-EFAULT);
 	return received;
 }
 
@@ -423,11 +430,11 @@ APART ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, in
 	if (copied.msg_iovlen > PIECES_MAX)
 		return interpose_result(-EMSGSIZE);
 	received = engine_recv_vector(sock, fd, copied.msg_iov, copied.msg_iovlen, flags);
-	if (received >= 0) {
-		message->msg_namelen = 0;
-		message->msg_controllen = 0;
-		message->msg_flags = 0;
-	}
+	copied.msg_namelen = 0;
+	copied.msg_controllen = 0;
+	copied.msg_flags = 0;
+	if (received >= 0)
+		copy_guarded(message, &copied, sizeof(copied));
 	return received;
 }
 
@@ -449,7 +456,6 @@ APART void recognise_passed(struct msghdr *message)
 EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
 	struct sock *sock = sock_of(fd);
-
 	ssize_t received;
 
 	if (unlikely(sock != NULL))

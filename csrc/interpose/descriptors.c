@@ -13,12 +13,11 @@
 int fcntl_passed_on(int fd, int command, void *argument) EXPORT_NAME("fcntl");
 int ioctl_passed_on(int fd, unsigned long request, void *argument) EXPORT_NAME("ioctl");
 
-void interpose_give_away(int fd)
+int interpose_give_away(int fd)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (sock)
-		sock_into_kernel(sock, fd, reason_foreign_program);
+	return sock ? sock_into_kernel(sock, fd, reason_foreign_program) : 0;
 }
 
 /* -- closing ------------------------------------------------------------------------------------------------------------ */

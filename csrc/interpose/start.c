@@ -5,6 +5,7 @@
 #include "base/options.h"
 #include "interpose/interpose.h"
 #include "wait/epoll.h"
+#include "wait/signal.h"
 
 void interpose_start(void)
 {
@@ -20,6 +21,7 @@ void interpose_start(void)
 	options_start();
 	crash_start();
 	epoll_start();
+	signal_guard_copies();
 	error = options.enabled ? arena_start() : 0;
 	if (error)
 		log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);

@@ -7,6 +7,7 @@
 #include <sys/select.h>
 
 #include "base/clock.h"
+#include "base/copy.h"
 #include "base/fault.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
@@ -187,7 +188,12 @@ EXPORT int epoll_ctl(int set, int operation, int fd, struct epoll_event *event)
 
 static int set_is_ours(int set, const struct epoll_event *events, int count)
 {
-	return descriptor_kind(descriptor_entry(set)) == DESCRIPTOR_SET && count > 0 && events;
+	char byte;
+
+	if (descriptor_kind(descriptor_entry(set)) != DESCRIPTOR_SET || count <= 0)
+		return 0;
+	/* Where the array cannot be written the kernel says EFAULT. */
+	return !copy_guarded(&byte, &events[count - 1], 1) && !copy_guarded((void *)(uintptr_t)&events[count - 1], &byte, 1);
 }
 
 APART int epoll_wait_known(int set, struct epoll_event *events, int count, int timeout_ms)

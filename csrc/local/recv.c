@@ -1,5 +1,5 @@
 /* Section 4: taking bytes from the carrier whose turn it is, over changes of carrier, and believing the end.
- * Called by sock/io.c. Lock: the reader's, held over every function here but the entry points. */
+ * Called by wait/block.c. Lock: the reader's, held over every function here but the entry points. */
 #include <errno.h>
 
 #include "base/clock.h"

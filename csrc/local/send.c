@@ -1,4 +1,4 @@
-/* Section 3: which carrier a byte takes, and how it is published. Called by sock/io.c; calls ends.c for what is unusual.
+/* Section 3: which carrier a byte takes, and how it is published. Called by wait/block.c; calls ends.c for what is unusual.
  * Lock: the writer's, held over every function here but local_send itself. */
 #include <errno.h>
 

@@ -367,7 +367,6 @@ static int engine_begins(struct sock *sock, int fd)
 	int reason = 0;
 
 	(void)fd; /* the hook's form; bells belong to sets, not to descriptors */
-	signal_guard_copies();
 	spinlock_acquire(&sets_lock);
 	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock) {
 		struct set *set = &sets[items[at - 1].set - 1];

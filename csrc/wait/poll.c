@@ -38,13 +38,25 @@ struct polling {
 	size_t map_bytes;
 };
 
+static int is_ours(int fd)
+{
+	enum descriptor_kind kind = descriptor_kind(descriptor_entry(fd));
+
+	return kind == DESCRIPTOR_SOCKET || kind == DESCRIPTOR_SET;
+}
+
 int poll_concerns_us(const struct pollfd *fds, unsigned long count)
 {
-	for (unsigned long i = 0; i < count; i++) {
-		enum descriptor_kind kind = descriptor_kind(descriptor_entry(fds[i].fd));
+	struct pollfd block[ON_STACK_MAX];
 
-		if (kind == DESCRIPTOR_SOCKET || kind == DESCRIPTOR_SET)
-			return 1;
+	for (unsigned long at = 0; at < count; at += ON_STACK_MAX) {
+		unsigned long length = count - at < ON_STACK_MAX ? count - at : ON_STACK_MAX;
+
+		if (copy_guarded(block, fds + at, length * sizeof(*block))) /* let the kernel say EFAULT */
+			return 0;
+		for (unsigned long i = 0; i < length; i++)
+			if (is_ours(block[i].fd))
+				return 1;
 	}
 	return 0;
 }
@@ -328,12 +340,19 @@ static int in_set(const fd_set *set, int fd)
 
 int poll_select_concerns_us(int count, const fd_set *reads, const fd_set *writes, const fd_set *errors)
 {
-	for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++) {
-		enum descriptor_kind kind = descriptor_kind(descriptor_entry(fd));
+	const fd_set *sets[3] = {reads, writes, errors};
+	size_t bytes = ((size_t)(count < FD_SETSIZE ? count : FD_SETSIZE) + 63) / 64 * 8;
+	fd_set copy;
 
-		if ((kind == DESCRIPTOR_SOCKET || kind == DESCRIPTOR_SET) &&
-		    (in_set(reads, fd) || in_set(writes, fd) || in_set(errors, fd)))
-			return 1;
+	for (int i = 0; i < 3; i++) {
+		if (!sets[i])
+			continue;
+		FD_ZERO(&copy);
+		if (copy_guarded(&copy, sets[i], bytes)) /* let the kernel say EFAULT */
+			return 0;
+		for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++)
+			if (FD_ISSET(fd, &copy) && is_ours(fd))
+				return 1;
 	}
 	return 0;
 }

@@ -14,7 +14,7 @@
 /* sigaction(2) for the program. 0, or -1 with errno. */
 int signal_action(int number, const struct sigaction *action, struct sigaction *old);
 
-/* From the first attach on: faults in copies are recognised. */
+/* From the start of the library on: faults in copies are recognised. */
 void signal_guard_copies(void);
 
 /* What had arrived when a call began. */
