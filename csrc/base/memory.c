@@ -38,3 +38,10 @@ int memory_make(const char *name, size_t bytes, int reserve)
 	}
 	return descriptor_own(fd);
 }
+
+void *memory_private(size_t bytes)
+{
+	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return map == MAP_FAILED ? NULL : map;
+}

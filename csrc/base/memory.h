@@ -9,4 +9,7 @@
  * -EFBIG where RLIMIT_FSIZE forbids it (the kernel would send SIGXFSZ). Any thread. */
 int memory_make(const char *name, size_t bytes, int reserve);
 
+/* Private zeroed memory, touched as it is used; NULL when there is none. */
+void *memory_private(size_t bytes);
+
 #endif

@@ -453,17 +453,24 @@ APART void recognise_passed(struct msghdr *message)
 			}
 }
 
-EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
 {
 	struct sock *sock = sock_of(fd);
 	ssize_t received;
 
-	if (unlikely(sock != NULL))
+	if (sock)
 		return recvmsg_ours(sock, fd, message, flags);
 	received = REAL(recvmsg)(fd, message, flags);
-	if (unlikely(received >= 0 && message->msg_controllen))
+	if (received >= 0 && message->msg_controllen)
 		recognise_passed(message);
 	return received;
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
+{
+	if (is_foreign(fd) && likely(message && !message->msg_controllen))
+		return REAL(recvmsg)(fd, message, flags);
+	return recvmsg_known(fd, message, flags);
 }
 
 /* recvmmsg(2) looks for an error before it looks for bytes. */

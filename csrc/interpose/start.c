@@ -20,9 +20,12 @@ void interpose_start(void)
 	clock_start();
 	options_start();
 	crash_start();
-	epoll_start();
 	signal_guard_copies();
-	error = options.enabled ? arena_start() : 0;
+	error = options.enabled ? sock_start() : 0;
+	if (!error && options.enabled)
+		error = epoll_start();
+	if (!error && options.enabled)
+		error = arena_start();
 	if (error)
 		log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);
 	store_release(&state, 2);

@@ -18,6 +18,7 @@
 #define CLAIMED 2u
 #define WAIT_NS 20000
 #define BUSY_WAITS_MAX 5000
+#define TAKE_OUT_WAITS_MAX 500000 /* without a byte; a segment that was dropped comes again after 200 ms or more */
 #define TAKEN_OUT_BYTES_MAX (64u << 20)
 
 static void wait_a_little(void)
@@ -109,11 +110,12 @@ static long take_kernel_out(int fd, int sender, uint8_t *to)
 {
 	uint64_t done = 0;
 
-	for (int waits = 0; waits < BUSY_WAITS_MAX && done < TAKEN_OUT_BYTES_MAX;) {
+	for (int waits = 0; waits < TAKE_OUT_WAITS_MAX && done < TAKEN_OUT_BYTES_MAX;) {
 		long got = sys_recvfrom(fd, to + done, TAKEN_OUT_BYTES_MAX - done, MSG_DONTWAIT);
 
 		if (got > 0) {
 			done += (uint64_t)got;
+			waits = 0;
 			continue;
 		}
 		if (is_taken_out(fd, sender))
@@ -160,7 +162,7 @@ static void settle(struct local_end *end, uint64_t changes)
  * that part becomes a kernel segment, as if the sender had sent it so, and the rest is tried again later. */
 static int append(struct local_end *end, int sender, uint64_t head, uint64_t unread)
 {
-	uint64_t changes = end->rx->change_count, offset;
+	uint64_t changes = load_relaxed(&end->rx->change_count), offset;
 	uint64_t at = head & (end->ring_bytes - 1);
 	uint64_t first = end->ring_bytes - at < unread ? end->ring_bytes - at : unread;
 	long sent = sys_sendto(sender, end->rx_ring + at, first, MSG_DONTWAIT | MSG_NOSIGNAL);

@@ -39,7 +39,7 @@ uint64_t local_ring_unread(const struct local_end *end)
 {
 	uint64_t head = load_acquire(&end->rx->head);
 
-	return head & SHM_HEAD_TAKEN ? 0 : (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
+	return head & SHM_HEAD_TAKEN || end->lost ? 0 : (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
 }
 
 int local_readable(const struct local_end *end)
@@ -235,7 +235,7 @@ void local_count_from_here(struct local_end *end, int fd)
 }
 
 /* The kernel's turn, up to a change that is known. */
-static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, struct cursor *to)
+static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, struct cursor *to, int have)
 {
 	uint64_t limit = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX];
 	uint64_t position;
@@ -248,13 +248,13 @@ static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, s
 		pass_change(end, taken);
 		return LOOK_AGAIN;
 	}
+	if (have && offset_waiting(fd) <= 0) /* an error is for the next call */
+		return -EAGAIN;
 	received = kernel_receive(end, fd, limit - position, to);
 	if (received == -EAGAIN || received == -EFAULT || received > 0 || !to->left)
 		return received;
-	if (received < 0)
-		store_release(&end->socket->pending_error, (uint32_t)-received);
-	pass_change(end, taken); /* the end came first: what is left is in the ring */
-	return LOOK_AGAIN;
+	end->lost = 1; /* the sender's kernel has thrown bytes away, as at a reset: those behind them are gone too */
+	return received;
 }
 
 /* No ring segment can follow: the kernel's rules alone count, with urgent data and all. */
@@ -267,13 +267,15 @@ static int stays_with_kernel(const struct local_end *end)
 	return load_acquire(&end->rx->kernel_for_good) || tail & SHM_TAIL_NEVER;
 }
 
-static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to)
+static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to, int have)
 {
 	uint64_t mark;
 	long waiting;
 
 	if (taken < changes)
-		return kernel_until_change(end, fd, taken, to);
+		return kernel_until_change(end, fd, taken, to, have);
+	if (have && offset_waiting(fd) <= 0) /* an end or an error is for the next call */
+		return -EAGAIN;
 	if (stays_with_kernel(end) && to->left && load_acquire(&end->rx->change_count) == changes) {
 		mark = local_rx_mark(end);
 		waiting = kernel_receive(end, fd, UINT64_MAX, to);
@@ -291,13 +293,15 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 }
 
 /* The order of the loads counts: a head and a tail from before the look at change_count belong to its segment. */
-static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurried)
+static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurried, int have)
 {
 	uint64_t taken = load_relaxed(&end->rx->changes_taken);
 	uint64_t head = load_acquire(&end->rx->head);
 	uint64_t tail = load_acquire(&end->rx->tail);
 	uint64_t changes = load_acquire(&end->rx->change_count);
 
+	if (unlikely(end->lost))
+		return kernel_receive(end, fd, UINT64_MAX, to);
 	if (unlikely(changes - taken > SHM_CHANGES_MAX)) {
 		local_protocol_error(end);
 		return -ECONNRESET;
@@ -306,7 +310,7 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurr
 		return ring_take(end, head, tail & SHM_OFFSET_MASK, to);
 	if (taken & 1)
 		return ring_turn(end, fd, head, tail, taken, changes, to, hurried);
-	return kernel_turn(end, fd, taken, changes, to);
+	return kernel_turn(end, fd, taken, changes, to, have);
 }
 
 /* More after a take: only where a change of carrier is known, or a kernel receive filled its piece of the buffers. */
@@ -324,7 +328,7 @@ static long recv_all(struct local_end *end, int fd, struct cursor *to, int hurri
 	size_t wanted = to->left;
 
 	for (;;) {
-		long step = recv_step(end, fd, to, hurried);
+		long step = recv_step(end, fd, to, hurried, to->left != wanted);
 
 		if (step == LOOK_AGAIN)
 			continue;

@@ -14,6 +14,7 @@
 
 #define PIECES_MAX 1024 /* UIO_MAXIOV */
 #define PUBLISH_BYTES_MIN 4096
+#define WHOLE_BYTES_MAX 65536
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000
 #define AGAIN 0 /* of a step: nothing sent, look again */
@@ -85,7 +86,7 @@ static inline void wake_if_due(struct local_end *end)
 
 static void record_change(struct local_end *end, uint64_t offset)
 {
-	uint64_t next = end->tx->change_count + 1;
+	uint64_t next = load_relaxed(&end->tx->change_count) + 1;
 
 	end->tx->change_offset[next % SHM_CHANGES_MAX] = offset;
 	CRASH_POINT(send_offset_recorded);
@@ -231,6 +232,9 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 
 	if (unlikely(!room))
 		room = wait_for_room(end, tail);
+	/* A sleeper woken by a part of a message would see a part where Linux shows it all. */
+	if (unlikely(room < from->left && from->left <= WHOLE_BYTES_MAX && load_relaxed(&end->tx->sleep_mask)))
+		room = 0;
 	if (unlikely(!room)) {
 		local_move_to_kernel(end);
 		CRASH_POINT(send_overflow_recorded);
@@ -346,7 +350,7 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 		local_move_to_kernel(end);
 		return kernel_step(end, fd, from, flags);
 	}
-	if (unlikely(!(end->tx->change_count & 1)) && (!may_move_to_ring(end) || !move_to_ring(end, fd)))
+	if (unlikely(!local_sends_by_ring(end)) && (!may_move_to_ring(end) || !move_to_ring(end, fd)))
 		return kernel_step(end, fd, from, flags);
 	if (unlikely(!local_peer_is_well(end))) {
 		ask_socket(end, fd);

@@ -6,15 +6,22 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/memory.h"
 #include "base/process.h"
 #include "base/sys.h"
 
 #define DRAIN_US 30 /* longer than a plain call that does not sleep */
 
-struct sock socks[SHM_SOCKETS_MAX];
+struct sock *socks;
 struct sock_hooks sock_hooks;
 
 static struct spinlock fork_lock; /* held while ENGINE is set, and over fork: a child sees either state whole */
+
+int sock_start(void)
+{
+	socks = memory_private(SHM_SOCKETS_MAX * sizeof(*socks));
+	return socks ? 0 : -ENOMEM;
+}
 
 static int socket_int(int fd, int name)
 {

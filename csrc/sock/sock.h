@@ -49,7 +49,10 @@ struct sock {
 	uint32_t first_item;
 };
 
-extern struct sock socks[SHM_SOCKETS_MAX];
+extern struct sock *socks; /* SHM_SOCKETS_MAX of them */
+
+/* Before the first socket. 0, or -ENOMEM: then nothing is accelerated. */
+int sock_start(void);
 
 /* What the layer above does when a socket begins to go through the engine, and when it ends. 0, or a reason: then the
  * socket stays with the kernel. Set once at start. */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/copy.h"
+#include "base/memory.h"
 #include "base/spinlock.h"
 #include "base/sys.h"
 #include "local/offset.h"
@@ -66,8 +67,8 @@ struct item {
 
 static void item_free(struct item *item);
 
-static struct set sets[SETS_MAX];
-static struct item items[ITEMS_MAX];
+static struct set *sets;   /* SETS_MAX */
+static struct item *items; /* ITEMS_MAX */
 static struct spinlock sets_lock;
 
 static struct set *set_of(int fd)
@@ -393,15 +394,18 @@ static void sock_ends(struct sock *sock)
 	spinlock_release(&sets_lock);
 }
 
-void epoll_start(void)
+int epoll_start(void)
 {
+	sets = memory_private(SETS_MAX * sizeof(*sets));
+	items = memory_private(ITEMS_MAX * sizeof(*items));
 	sock_hooks = (struct sock_hooks){.engine_begins = engine_begins, .ends = sock_ends};
+	return sets && items ? 0 : -ENOMEM;
 }
 
 void epoll_fork_child(void)
 {
 	sets_lock.held = 0;
-	for (uint32_t i = 0; i < SETS_MAX; i++)
+	for (uint32_t i = 0; sets && i < SETS_MAX; i++)
 		if (sets[i].state) {
 			sets[i].forked = 1;
 			sets[i].sleepers = 0;
@@ -413,7 +417,7 @@ void epoll_fork_child(void)
 
 void epoll_set_new(int fd)
 {
-	for (uint32_t i = 0; i < SETS_MAX; i++) {
+	for (uint32_t i = 0; sets && items && i < SETS_MAX; i++) {
 		uint32_t free = 0;
 
 		if (!compare_swap(&sets[i].state, &free, 1))
@@ -660,6 +664,9 @@ static int rings_give(struct set *set, struct epoll_event *events, int count)
 {
 	int reported;
 
+	/* Somebody polls the set: the next bytes must ring the bell again. Set the bits, then look. */
+	for (uint32_t i = 0; unlikely(set->polled) && i < load_acquire(&set->pairs_count); i++)
+		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
 	if (!rings_have_posted(set))
 		return 0;
 	spinlock_acquire(&sets_lock);

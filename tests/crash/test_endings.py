@@ -13,6 +13,9 @@ from tests.crash.scenarios import MEGABYTE, SCENARIOS, draw_shape
 from tests.programs import harness
 
 ROUNDS = 3
+
+# docs/local-transport.md, section 9: a program that knows nothing of rings cannot be given more than the kernel holds.
+KNOWN_DIFFERENCES = {"executed_foreign_receiver", "executed_receiver_with_bytes_unread"}
 ROUND_S = 20.0
 
 
@@ -36,6 +39,8 @@ def test_byway_gives_what_the_kernel_gives(name: str, tmp_path: Path) -> None:
     for number in range(ROUNDS):
         shape = draw_shape(hash_seed(1, name, number), harness.local_addresses(), MEGABYTE, 20 * MEGABYTE)
         outcome = run_case(SCENARIOS[name](shape), shape, (world, world), tmp_path, ROUND_S)
+        if not oracle.allows(shape, outcome) and name in KNOWN_DIFFERENCES:
+            pytest.xfail(difference(oracle, shape, outcome))
         if not oracle.allows(shape, outcome):
             pytest.fail(difference(oracle, shape, outcome), pytrace=False)
 

@@ -564,7 +564,7 @@ static void do_receive(struct exchange *x)
 /* Reads until `want` bytes, the end or an error came; waits for each. Then asks once more what comes behind. */
 static void do_drain(struct exchange *x)
 {
-	long want = number_of(x, "want", 0), total = 0, got = 0;
+	long wanted = number_of(x, "want", 0), want = wanted > 0 ? wanted : 0, total = 0, got = 0;
 	size_t room = (size_t)want + 65536;
 	unsigned char *data = at_least(&x->receive, &x->receive_bytes, room);
 	int fd = fd_of(x), error = 0;

@@ -26,7 +26,7 @@ NOT_MEASURED = {
     "takes a stream": "fclose",
     "formats, as dprintf does": "vdprintf",
     "takes no descriptor": "epoll_create epoll_create1 sigaction __sigaction signal ssignal bsd_signal sysv_signal"
-    " __sysv_signal sigset siginterrupt",
+    " __sysv_signal sigset siginterrupt sigprocmask pthread_sigmask",
     "makes, replaces or ends a process": "fork __fork _Fork vfork __vfork daemon forkpty posix_spawn posix_spawnp"
     " posix_spawn_file_actions_adddup2 system popen execve execv execvp execvpe execl execlp execle fexecve execveat"
     " _exit _Exit",
