@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define DESCRIPTORS_MAX (1 << 20)
+#define DESCRIPTORS_MAX (1 << 18) /* higher ones are left to the kernel */
 
 /* One word a descriptor: kind in the top byte, an index below. Read on every interposed call. */
 enum descriptor_kind {

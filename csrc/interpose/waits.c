@@ -193,7 +193,8 @@ static int set_is_ours(int set, const struct epoll_event *events, int count)
 	if (descriptor_kind(descriptor_entry(set)) != DESCRIPTOR_SET || count <= 0)
 		return 0;
 	/* Where the array cannot be written the kernel says EFAULT. */
-	return !copy_guarded(&byte, &events[count - 1], 1) && !copy_guarded((void *)(uintptr_t)&events[count - 1], &byte, 1);
+	return !copy_guarded(&byte, &events[count - 1], 1) &&
+	       !copy_guarded((void *)(uintptr_t)&events[count - 1], &byte, 1);
 }
 
 APART int epoll_wait_known(int set, struct epoll_event *events, int count, int timeout_ms)

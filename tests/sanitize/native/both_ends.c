@@ -485,7 +485,7 @@ int main(int count, char **arguments)
 	options_start();
 	crash_start();
 	epoll_start();
-	if (arena_start())
+	if (sock_start() || arena_start())
 		return 2;
 	for (int round = 0; round < rounds; round++) {
 		seed = strtoull(arguments[1], NULL, 10) + (uint64_t)round;
