@@ -19,7 +19,7 @@
 #define SETS_MAX 1024
 #define ITEMS_MAX 65536
 #define SET_PAIRS_MAX 64
-#define KERNEL_ASK_US 20      /* while rings give events: how often the kernel is asked too */
+#define KERNEL_TURN_US 20     /* rings that fill the program's array leave the kernel out for so long at most */
 #define SPIN_KERNEL_ASK_US 5  /* while spinning */
 #define BELL_DATA 0xb37a9e1150ca4d27 /* marks the bells among the kernel's events */
 #define ITEM_DATA 0x5d0cb7e213000000 /* marks items whose registration is ours; the item's index is in the low bits */
@@ -779,13 +779,20 @@ static long kernel_gives(struct set *set, int fd, struct epoll_event *events, in
 
 /* -- waiting ---------------------------------------------------------------------------------------------------------------------------------- */
 
+/* The rings' events and the kernel's, each time: what the program did before the call must show. */
 static long look(struct set *set, int fd, struct epoll_event *events, int count)
 {
-	int have = rings_give(set, events, count);
+	int overdue = cpu_ticks() - load_relaxed(&set->kernel_asked) > clock_ticks_of_us(KERNEL_TURN_US);
+	int have;
 
-	if (have == count || (have && cpu_ticks() - load_relaxed(&set->kernel_asked) < clock_ticks_of_us(KERNEL_ASK_US)))
-		return have;
-	return kernel_gives(set, fd, events, have, count);
+	if (count == 1 && overdue) {
+		long got = kernel_gives(set, fd, events, 0, 1);
+
+		if (got)
+			return got;
+	}
+	have = rings_give(set, events, count - (count > 1 && overdue));
+	return have == count ? have : kernel_gives(set, fd, events, have, count);
 }
 
 /* 1: look; 0: sleep. Kernel events found on the way are in *found. */
