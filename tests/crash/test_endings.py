@@ -23,6 +23,8 @@ KNOWN_DIFFERENCES = {
     "aborted_while_reading",
     # a reset by a forked holder is told as an end
     "forked_sender_child_holds",
+    # end or reset, by the microsecond of the death: too few kernel rounds here to have seen both
+    "conversation_killed_at_random",
 }
 ROUND_S = 20.0
 
