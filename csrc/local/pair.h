@@ -59,7 +59,7 @@ struct pair *pair_find_by_process(int peer);
 /* Takes the peer's bells over (at most SHM_BELLS_MAX). Once. */
 void pair_confirm(struct pair *pair, const int *bells, uint32_t count);
 void pair_reference(struct pair *pair);
-/* The last reference to a pair whose peer is gone unmaps it. */
+/* One reference less; a pair without any whose peer is gone is unmapped when the next pair is made. */
 void pair_release(struct pair *pair);
 /* In a forked child. */
 void pair_all_inherited(void);

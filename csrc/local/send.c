@@ -393,8 +393,3 @@ int local_sends_by_ring(const struct local_end *end)
 {
 	return load_relaxed(&end->tx->change_count) & 1;
 }
-
-uint64_t local_ring_unsent(const struct local_end *end)
-{
-	return (load_acquire(&end->tx->tail) - load_acquire(&end->tx->head)) & SHM_OFFSET_MASK;
-}
