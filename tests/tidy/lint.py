@@ -18,6 +18,11 @@ ROOT = Path(__file__).resolve().parents[2]
 C_SUFFIXES = {".c", ".h"}
 PYTHON_SOURCES = ["src", "tests", "bench", "models", "hatch_build.py", "dev"]
 C_COMPILERS = ("gcc", "clang")
+PROGRAM_INCLUDES = ("csrc", "tests/native", "bench/native")
+PROGRAM_FLAGS = [
+    *("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE=", "-DBYWAY_ABI_HASH=1ULL"),
+    *(f"-I{ROOT / folder}" for folder in PROGRAM_INCLUDES),
+]
 
 
 @dataclass
@@ -58,19 +63,24 @@ def check_c_format(report: Report, fix: bool) -> None:
         report.check("clang-format", [str(tool), *(["-i"] if fix else ["--dry-run", "-Werror"]), *files])
 
 
+def program_sources() -> list[Path]:
+    """C programs of tests and benchmarks, some of which call the library's inner functions."""
+    return sorted(path for folder in ("tests", "bench") for path in (ROOT / folder).rglob("*.c"))
+
+
 def compile_all(compiler: str, scratch: Path) -> list[str]:
-    """What the compiler says of each source of the library, warnings being errors."""
+    """What the compiler says of each source of the library, tests and benchmarks, warnings being errors."""
     os.environ["CC"] = compiler
     native = importlib.import_module("hatch_build")
     flags = native.compile_flags(native.VARIANTS["test"], native.find_compiler(native.VARIANTS["test"]), True)
 
-    def complaint(source: Path) -> str:
-        target = scratch / (source.name + ".o")
-        done = subprocess.run([compiler, *flags, "-c", str(source), "-o", str(target)], capture_output=True, text=True)
-        return done.stderr
+    def complaint(command: list[str]) -> str:
+        return subprocess.run([compiler, *command], capture_output=True, text=True).stderr
 
+    commands = [[*flags, "-c", str(source), "-o", f"{scratch / source.name}.o"] for source in native.library_sources()]
+    commands += [[*PROGRAM_FLAGS, "-fsyntax-only", str(source)] for source in program_sources()]
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 2) as pool:
-        return [said for said in pool.map(complaint, native.library_sources()) if said]
+        return [said for said in pool.map(complaint, commands) if said]
 
 
 def check_c_warnings(report: Report) -> None:

@@ -229,7 +229,6 @@ static void ask(struct side *side)
 
 	option_info_add(side->sock, &info, sizeof(info));
 	local_sends_by_ring(&side->sock->end);
-	local_ring_unsent(&side->sock->end);
 	local_readable(&side->sock->end);
 	local_service(&side->sock->end, side->fd);
 }
