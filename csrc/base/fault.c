@@ -12,13 +12,17 @@ struct load {
 	int32_t after;
 };
 
-/* FAULT_LOADS defines them; weak, since the library without interposition has none. */
-extern const struct load fault_loads_begin[] __attribute__((weak, visibility("hidden")));
-extern const struct load fault_loads_end[] __attribute__((weak, visibility("hidden")));
+/* Weak, since the library without interposition has none. */
+#define TABLE(name) \
+	extern const struct load fault_loads_begin_##name[] __attribute__((weak, visibility("hidden"))); \
+	extern const struct load fault_loads_end_##name[] __attribute__((weak, visibility("hidden")))
 
-static int load_handle(greg_t *at)
+TABLE(waits);
+TABLE(data);
+
+static int load_handle(greg_t *at, const struct load *begin, const struct load *end)
 {
-	for (const struct load *load = fault_loads_begin; load != fault_loads_end; load++)
+	for (const struct load *load = begin; load != end; load++)
 		if (*at == (greg_t)(uintptr_t)&load->at + load->at) {
 			*at = (greg_t)(uintptr_t)&load->after + load->after;
 			return 1;
@@ -31,7 +35,8 @@ int fault_handle(void *context)
 	ucontext_t *state = context;
 	greg_t *at = &state->uc_mcontext.gregs[REG_RIP];
 
-	if (load_handle(at))
+	if (load_handle(at, fault_loads_begin_waits, fault_loads_end_waits) ||
+	    load_handle(at, fault_loads_begin_data, fault_loads_end_data))
 		return 1;
 	if (*at < (greg_t)(uintptr_t)copy_guarded_begin || *at >= (greg_t)(uintptr_t)copy_guarded_end)
 		return 0;

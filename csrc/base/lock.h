@@ -33,13 +33,14 @@ static inline int lock_acquire(uint64_t *word)
 	return lock_contended(word);
 }
 
-/* Only when it is still ours: it may have been taken over. */
+/* A plain store: while its owner lives nobody else writes a held lock. One that is not ours was taken over from somebody
+ * whom another process-id namespace thought dead. */
 static inline void lock_release(uint64_t *word)
 {
 	uint64_t held = load_relaxed(word);
 
 	if (likely((held & LOCK_OWNER_MASK) == (uint32_t)thread_id()))
-		compare_swap(word, &held, held & ~(uint64_t)LOCK_OWNER_MASK);
+		store_release(word, held & ~(uint64_t)LOCK_OWNER_MASK);
 	critical_leave();
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/copy.h"
+#include "base/fault.h"
 #include "base/options.h"
 #include "base/sys.h"
 #include "interpose/interpose.h"
@@ -17,6 +18,8 @@
 #define TRANSFER_BYTES_MAX 0x7ffff000u /* MAX_RW_COUNT of Linux */
 #define PIECES_MAX 1024                /* UIO_MAXIOV */
 #define FILE_CHUNK_BYTES 65536
+
+FAULT_LOADS(data);
 
 ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
@@ -225,23 +228,27 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t off
 	return REAL(pwritev2)(fd, pieces, count, offset, flags);
 }
 
-/* Descriptors of ours in a message to somebody else. */
-static int give_away_passed(const struct msghdr *message)
+/* Calls `visit` with each descriptor in the control data of `message`; ends at what the kernel would refuse. The first
+ * negative result of a visit, or 0. */
+static int visit_passed(const struct msghdr *message, int (*visit)(int fd))
 {
-	struct cmsghdr *head;
-	int result = 0;
+	const uint8_t *control = message->msg_control;
+	int result = 0, fd;
+	size_t next;
 
-	for (head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR((struct msghdr *)(uintptr_t)message, head)) {
-		size_t count = (head->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+	for (size_t at = 0; at + sizeof(struct cmsghdr) <= message->msg_controllen; at = next) {
+		struct cmsghdr head;
 
-		if (head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+		if (copy_guarded(&head, control + at, sizeof(head)) || head.cmsg_len < sizeof(head) ||
+		    head.cmsg_len > message->msg_controllen - at)
+			return result;
+		next = at + CMSG_ALIGN(head.cmsg_len);
+		if (head.cmsg_level != SOL_SOCKET || head.cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t i = 0; i < count; i++) {
-			int fd;
+		for (size_t i = at + CMSG_LEN(0); i + sizeof(fd) <= at + head.cmsg_len; i += sizeof(fd)) {
+			int visited = copy_guarded(&fd, control + i, sizeof(fd)) ? 0 : visit(fd);
 
-			memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(fd));
-			if (interpose_give_away(fd))
-				result = -EINTR;
+			result = result ? result : visited;
 		}
 	}
 	return result;
@@ -274,23 +281,24 @@ APART ssize_t sendmsg_known(int fd, const struct msghdr *message, int flags)
 		return sendmsg_ours(sock, fd, message, flags);
 	if (copy_guarded(&copied, message, sizeof(copied)))
 		return REAL(sendmsg)(fd, message, flags);
-	if (copied.msg_controllen && give_away_passed(&copied) == -EINTR)
+	if (copied.msg_controllen && visit_passed(&copied, interpose_give_away))
 		return interpose_result(-EINTR);
 	return REAL(sendmsg)(fd, message, flags);
 }
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	if (is_foreign(fd) && likely(message && !message->msg_controllen))
+	if (likely(!fault_load(&message->msg_controllen)) && is_foreign(fd))
 		return REAL(sendmsg)(fd, message, flags);
 	return sendmsg_known(fd, message, flags);
 }
 
 static void give_away_all_passed(const struct mmsghdr *messages, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		if (messages[i].msg_hdr.msg_controllen)
-			give_away_passed(&messages[i].msg_hdr);
+	struct msghdr copied;
+
+	for (unsigned i = 0; i < count && !copy_guarded(&copied, &messages[i].msg_hdr, sizeof(copied)); i++)
+		visit_passed(&copied, interpose_give_away);
 }
 
 APART int sendmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
@@ -439,18 +447,10 @@ APART ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, in
 }
 
 /* Descriptors that came in a message may be ones that this process has sent itself. */
-APART void recognise_passed(struct msghdr *message)
+static int recognise(int fd)
 {
-	struct cmsghdr *head;
-
-	for (head = CMSG_FIRSTHDR(message); head; head = CMSG_NXTHDR(message, head))
-		if (head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
-			for (size_t i = 0; i < (head->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
-				int fd;
-
-				memcpy(&fd, CMSG_DATA(head) + i * sizeof(int), sizeof(fd));
-				sock_recognise(fd);
-			}
+	sock_recognise(fd);
+	return 0;
 }
 
 APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
@@ -462,13 +462,13 @@ APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
 		return recvmsg_ours(sock, fd, message, flags);
 	received = REAL(recvmsg)(fd, message, flags);
 	if (received >= 0 && message->msg_controllen)
-		recognise_passed(message);
+		visit_passed(message, recognise);
 	return received;
 }
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	if (is_foreign(fd) && likely(message && !message->msg_controllen))
+	if (likely(!fault_load(&message->msg_controllen)) && is_foreign(fd))
 		return REAL(recvmsg)(fd, message, flags);
 	return recvmsg_known(fd, message, flags);
 }

@@ -164,10 +164,11 @@ APART int getsockopt_ours(struct sock *sock, int fd, int level, int name, void *
 	if (!sock_is_engine(sock))
 		return REAL(getsockopt)(fd, level, name, value, bytes);
 	local_check_end(&sock->end, fd);
-	if (option_get(sock, level, name, value, bytes))
-		return 0;
+	result = option_get(sock, level, name, value, bytes);
+	if (result)
+		return (int)interpose_result(result < 0 ? result : 0);
 	result = REAL(getsockopt)(fd, level, name, value, bytes);
-	if (!result && level == SOL_SOCKET && name == SO_ERROR && *(int *)value)
+	if (!result && level == SOL_SOCKET && name == SO_ERROR && *bytes && *(uint8_t *)value)
 		fetch_or(&sock->shared->flags, SOCK_GONE | SOCK_TX_KERNEL); /* the kernel has told it: nothing to emulate */
 	if (!result && level == IPPROTO_TCP && name == TCP_INFO)
 		option_info_add(sock, value, *bytes);

@@ -17,7 +17,7 @@
 
 #define POLL_COUNT_MAX 1048576
 
-FAULT_LOADS;
+FAULT_LOADS(waits);
 
 int __poll_chk(struct pollfd *fds, nfds_t count, int timeout_ms, size_t bytes);
 int __ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout, const sigset_t *mask, size_t bytes);

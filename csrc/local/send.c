@@ -254,8 +254,8 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 	end->wake_due = 1;
 	tail = (tail + (uint64_t)filled) & SHM_OFFSET_MASK;
 	store_relaxed(&end->socket->last_ring_sent_bytes, tail);
-	/* The line that the next send writes was last read by the other processor: fetch it while nobody waits for it. */
-	__builtin_prefetch(end->tx_ring + (tail & (end->ring_bytes - 1)), 1);
+	/* The line that the next send writes was last read by the other processor: its copy is ended while nobody waits for it. */
+	cpu_prefetch_write(end->tx_ring + (tail & (end->ring_bytes - 1)));
 	return filled;
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/time.h>
 
+#include "base/copy.h"
 #include "base/sys.h"
 
 /* The kernel does all that they mean, or they mean nothing for bytes that never meet a network. */
@@ -77,16 +78,19 @@ void option_find_out(struct sock *sock, int fd)
 
 int option_get(struct sock *sock, int level, int name, void *value, unsigned *bytes)
 {
+	unsigned room;
 	int error;
 
-	if (level != SOL_SOCKET || name != SO_ERROR || !value || !bytes || *bytes < sizeof(int))
+	if (level != SOL_SOCKET || name != SO_ERROR || !load_relaxed(&sock->shared->pending_error))
 		return 0;
-	if (!load_relaxed(&sock->shared->pending_error))
-		return 0;
+	if (copy_guarded(&room, bytes, sizeof(room)))
+		return -EFAULT;
+	if ((int)room < 0)
+		return -EINVAL;
 	error = (int)exchange(&sock->shared->pending_error, 0);
-	memcpy(value, &error, sizeof(error));
-	*bytes = sizeof(error);
-	return error != 0;
+	if (room > sizeof(error))
+		room = sizeof(error);
+	return copy_guarded(value, &error, room) || copy_guarded(bytes, &room, sizeof(room)) ? -EFAULT : 1;
 }
 
 void option_info_add(struct sock *sock, void *info, unsigned bytes)

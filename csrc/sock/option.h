@@ -8,7 +8,8 @@
 void option_was_set(struct sock *sock, int fd, int level, int name);
 /* What was set before we looked, perhaps on the listener: low-water mark and timeouts. */
 void option_find_out(struct sock *sock, int fd);
-/* Before the kernel is asked: SO_ERROR of an emulated reset. 1 when *value and *bytes are the answer. */
+/* Before the kernel is asked: SO_ERROR of an emulated reset. 1 when *value and *bytes are the answer, 0 when the kernel has
+ * it, or a negative errno. */
 int option_get(struct sock *sock, int level, int name, void *value, unsigned *bytes);
 /* After the kernel's answer to TCP_INFO: adds what went by the ring. */
 void option_info_add(struct sock *sock, void *info, unsigned bytes);

@@ -12,7 +12,7 @@ from tests.programs.harness import KERNEL, Programs
 
 pytestmark = pytest.mark.timeout(90)
 
-HELPERS = ("signals", "readiness", "descriptors")
+HELPERS = ("signals", "readiness", "descriptors", "pointers")
 
 
 @pytest.mark.parametrize("name", HELPERS)
