@@ -14,6 +14,10 @@
 #define LOCK_GENERATION_MASK 0x3fff
 #define LOCK_OWNER_MASK 0xffffffffu
 
+/* Whether the ids in lock words mean what they mean to this process: not where a member of the family lives in another
+ * process-id namespace. NULL: always. Set once at start. */
+extern int (*lock_owners_are_known)(void);
+
 /* Slow path: waits, and takes over from a dead owner. Returns 1 when it took over. */
 int lock_contended(uint64_t *word);
 
@@ -33,8 +37,8 @@ static inline int lock_acquire(uint64_t *word)
 	return lock_contended(word);
 }
 
-/* A plain store: while its owner lives nobody else writes a held lock. One that is not ours was taken over from somebody
- * whom another process-id namespace thought dead. */
+/* A plain store: while its owner lives nobody else writes a held lock. One that is not ours is
+ * left alone. */
 static inline void lock_release(uint64_t *word)
 {
 	uint64_t held = load_relaxed(word);

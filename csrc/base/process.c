@@ -1,49 +1,88 @@
-/* Reads /proc/ID/stat with raw system calls: no allocation, no stdio. */
+/* kill(2) with signal 0 says whether an id is in use; what /proc/ID/stat says, read with raw system calls (no allocation,
+ * no stdio), tells the rest. */
 #include "base/process.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/sys.h"
 
 #define STAT_BYTES_MAX 1024
+#define FIELD_THREADS 20
 #define FIELD_START_TIME 22
 
-static const char *field(const char *after_name, int wanted)
+struct stat_line {
+	char state; /* 0: unknown */
+	uint64_t threads;
+	uint64_t start_time;
+};
+
+static uint64_t field(const char *after_name, int wanted)
 {
+	uint64_t value = 0;
 	int index = 3;
 
-	for (const char *at = after_name; *at; at++)
-		if (*at == ' ' && index++ == wanted)
-			return at + 1;
-	return NULL;
+	while (*after_name && index <= wanted)
+		if (*after_name++ == ' ')
+			index++;
+	for (; *after_name >= '0' && *after_name <= '9'; after_name++)
+		value = value * 10 + (uint64_t)(*after_name - '0');
+	return value;
 }
 
-uint64_t process_start_time(long id, char *state)
+static struct stat_line stat_read(long id)
 {
 	char path[64], text[STAT_BYTES_MAX];
-	const char *name_end, *start;
-	uint64_t value = 0;
+	const char *name_end;
 	long fd, bytes;
 
-	if (state)
-		*state = PROCESS_STATE_GONE;
 	snprintf(path, sizeof(path), "/proc/%ld/stat", id);
 	fd = SYS3(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
-		return 0;
+		return (struct stat_line){0};
 	bytes = sys_read((int)fd, text, sizeof(text) - 1);
 	sys_close((int)fd);
-	if (bytes <= 0)
-		return 0;
-	text[bytes] = 0;
+	text[bytes > 0 ? bytes : 0] = 0;
 	name_end = strrchr(text, ')');
-	if (!name_end)
+	if (!name_end || !name_end[1])
+		return (struct stat_line){0};
+	return (struct stat_line){name_end[2], field(name_end + 1, FIELD_THREADS), field(name_end + 1, FIELD_START_TIME)};
+}
+
+uint64_t process_start_time(long id)
+{
+	return stat_read(id).start_time;
+}
+
+static int is_unused(long id)
+{
+	return SYS2(SYS_kill, id, 0) == -ESRCH;
+}
+
+static int has_ended(const struct stat_line *line)
+{
+	return line->state == 'Z' || line->state == 'X';
+}
+
+int process_is_gone(long id, uint64_t start_time)
+{
+	struct stat_line line;
+
+	if (is_unused(id))
+		return 1;
+	line = stat_read(id);
+	if (!line.state)
 		return 0;
-	if (state && name_end[2] != 'Z' && name_end[2] != 'X')
-		*state = name_end[2];
-	start = field(name_end + 1, FIELD_START_TIME);
-	while (start && *start >= '0' && *start <= '9')
-		value = value * 10 + (uint64_t)(*start++ - '0');
-	return value;
+	return (start_time && line.start_time != start_time) || (has_ended(&line) && line.threads <= 1);
+}
+
+int process_thread_is_gone(long thread)
+{
+	struct stat_line line;
+
+	if (is_unused(thread))
+		return 1;
+	line = stat_read(thread);
+	return has_ended(&line);
 }

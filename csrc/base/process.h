@@ -1,12 +1,19 @@
-/* Who a process is: identity that survives the reuse of process ids. Any thread, any signal handler. */
+/* Who a process is, and whether it is gone: identity that survives the reuse of process ids. What cannot be found out
+ * (no descriptor free, no /proc, another user's) counts as alive. Ids are those of this process's own process-id
+ * namespace. Any thread, any signal handler. */
 #ifndef BYWAY_BASE_PROCESS_H
 #define BYWAY_BASE_PROCESS_H
 
 #include <stdint.h>
 
-#define PROCESS_STATE_GONE 0 /* no such process or thread, or a zombie */
+/* Field 22 of /proc/ID/stat (clock ticks since boot, proc(5)); 0 when unknown. */
+uint64_t process_start_time(long id);
 
-/* Field 22 of /proc/ID/stat (clock ticks since boot); 0 when unknown. *state (may be NULL): its letter, or GONE. */
-uint64_t process_start_time(long id, char *state);
+/* The process is gone, or another one than that which began at `start_time` (0: not known) has its id. A process whose
+ * first thread has ended lives as long as another of its threads. */
+int process_is_gone(long id, uint64_t start_time);
+
+/* No such thread any more. */
+int process_thread_is_gone(long thread);
 
 #endif

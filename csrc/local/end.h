@@ -101,7 +101,7 @@ void local_close(struct local_end *end, int fd, int sole);
 void local_to_kernel(struct local_end *end, int rx, int tx);
 /* 1 when no byte of the direction we receive is in the ring any more. */
 int local_rx_is_kernel(struct local_end *end);
-/* Asks the sender to take back unread bytes and send them by the kernel, and wakes it. */
+/* Revokes for good, asks the sender to take back unread bytes and send them by the kernel, and wakes it. */
 void local_request_resend(struct local_end *end);
 /* Puts all that is unread into the kernel by the sender's own socket (pidfd_getfd), in order. 1: nothing of the direction
  * we receive is in the ring any more; 0: it cannot be done now. */

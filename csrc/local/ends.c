@@ -89,11 +89,15 @@ int local_rx_is_kernel(struct local_end *end)
 	       !(load_acquire(&end->rx->head) & SHM_HEAD_TAKEN);
 }
 
+/* Under the reader's lock, and with NEVER: no take is under way that moves `head` by a plain store. */
 void local_request_resend(struct local_end *end)
 {
 	uint32_t none = 0;
 
+	local_lock_reader(end);
+	revoke_for_good(end);
 	compare_swap(&end->rx->resend_wanted, &none, 1);
+	local_unlock_reader(end);
 	cpu_fence();
 	local_wake_peer(end); /* the peer sleeps, if it does, as a receiver of what we send */
 }

@@ -236,7 +236,7 @@ int local_hand_back(struct local_end *end, int fd)
 	if (sender < 0)
 		return 0;
 	local_lock_reader(end);
-	if (claim(end))
+	if (load_acquire(&end->rx->tail) & SHM_TAIL_NEVER && claim(end)) /* as in local_request_resend */
 		done = hand_back(end, fd, sender);
 	unclaim(end);
 	local_unlock_reader(end);

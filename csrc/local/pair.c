@@ -213,7 +213,7 @@ static void end_fill(struct pair *pair)
 {
 	struct shm_pair_end *own = pair_own(pair);
 
-	own->start_time = process_start_time(sys_getpid(), NULL);
+	own->start_time = process_start_time(sys_getpid());
 	own->bell_count = pair->bells_count;
 	store_release(&own->process, (uint64_t)sys_getpid());
 }
@@ -482,18 +482,31 @@ int pair_peer_lives(struct pair *pair)
 	return 1;
 }
 
+/* A late ring of an earlier owner may still lie in the bell. A sleeper looks again and sleeps on; the set would show itself
+ * readable to whoever polls it. So sets take theirs from the other end, and begin with an empty one. */
+static void bell_empty(int bell)
+{
+	uint64_t rings;
+
+	sys_read(bell, &rings, sizeof(rings));
+}
+
 int pair_bell_lease(struct pair *pair, uint32_t owner)
 {
-	if (pair->inherited)
-		return -1;
-	for (uint32_t k = 0; k < pair->bells_count; k++)
+	uint32_t count = pair->inherited ? 0 : pair->bells_count;
+
+	for (uint32_t k = 0; k < count; k++)
 		if (load_relaxed(&pair->bell_owner[k]) == owner)
 			return (int)k;
-	for (uint32_t k = 0; k < pair->bells_count; k++) {
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t k = owner & PAIR_BELL_SET ? count - 1 - i : i;
 		uint32_t expected = 0;
 
-		if (compare_swap(&pair->bell_owner[k], &expected, owner))
-			return (int)k;
+		if (!compare_swap(&pair->bell_owner[k], &expected, owner))
+			continue;
+		if (owner & PAIR_BELL_SET)
+			bell_empty(pair->bells[k]);
+		return (int)k;
 	}
 	return -1;
 }

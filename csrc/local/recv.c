@@ -80,8 +80,20 @@ static long drain(struct local_end *end, uint64_t offset, uint64_t available, st
 	return (long)done;
 }
 
-/* Takes bytes up to ring offset `limit`; the compare-and-swap fails if the sender took them back or our lock was taken. */
-static long ring_take(struct local_end *end, uint64_t head, uint64_t limit, struct cursor *to)
+/* Moves `head` over what was copied. The sender sets TAKEN in it only where `tail`, loaded under this holding of the
+ * reader's lock, had NEVER (local_request_resend; models/head_store.pml): else nobody but us writes it. */
+static int head_move(struct local_end *end, uint64_t head, uint64_t tail, uint64_t moved)
+{
+	uint64_t next = (head & ~(uint64_t)SHM_OFFSET_MASK) | moved;
+
+	if (unlikely(tail & SHM_TAIL_NEVER))
+		return compare_swap(&end->rx->head, &head, next);
+	store_release(&end->rx->head, next);
+	return 1;
+}
+
+/* Takes bytes up to ring offset `limit`; LOOK_AGAIN where the sender took them back. */
+static long ring_take(struct local_end *end, uint64_t head, uint64_t tail, uint64_t limit, struct cursor *to)
 {
 	uint64_t offset = head & SHM_OFFSET_MASK;
 	struct cursor before = *to;
@@ -91,7 +103,7 @@ static long ring_take(struct local_end *end, uint64_t head, uint64_t limit, stru
 	if (taken <= 0)
 		return taken;
 	CRASH_POINT(recv_copied);
-	if (unlikely(!compare_swap(&end->rx->head, &head, (head & ~(uint64_t)SHM_OFFSET_MASK) | moved))) {
+	if (unlikely(!head_move(end, head, tail, moved))) {
 		*to = before;
 		return LOOK_AGAIN;
 	}
@@ -195,7 +207,7 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 		local_protocol_error(end);
 		return LOOK_AGAIN;
 	}
-	return ring_take(end, head, limit, to);
+	return ring_take(end, head, tail, limit, to);
 }
 
 static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct cursor *to)
@@ -309,7 +321,7 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurr
 		return LOOK_AGAIN;
 	}
 	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_LEFTOVER) && (head ^ tail) & SHM_OFFSET_MASK)
-		return ring_take(end, head, tail & SHM_OFFSET_MASK, to);
+		return ring_take(end, head, tail, tail & SHM_OFFSET_MASK, to);
 	if (taken & 1)
 		return ring_turn(end, fd, head, tail, taken, changes, to, hurried);
 	return kernel_turn(end, fd, taken, changes, to, have);

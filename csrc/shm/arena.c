@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/cpu.h"
 #include "base/descriptor.h"
+#include "base/lock.h"
 #include "base/memory.h"
 #include "base/process.h"
 #include "base/sys.h"
@@ -51,8 +52,24 @@ static void process_fill(uint32_t process)
 		sys_close((int)fd);
 	}
 	slot->pidns = pid_namespace();
-	slot->start_time = process_start_time(sys_getpid(), NULL);
+	slot->start_time = process_start_time(sys_getpid());
 	store_release(&slot->owner, (uint64_t)sys_getpid());
+}
+
+static int is_living_or_dead(uint64_t owner)
+{
+	return owner && owner != CHILD_PENDING;
+}
+
+static int is_one_namespace(void)
+{
+	if (!arena || arena_process == ARENA_NONE)
+		return 1;
+	for (uint32_t p = 0; p < SHM_PROCESSES_MAX; p++)
+		if (is_living_or_dead(load_acquire(&arena->processes[p].owner)) &&
+		    arena->processes[p].pidns != arena->processes[arena_process].pidns)
+			return 0;
+	return 1;
 }
 
 int arena_start(void)
@@ -75,6 +92,8 @@ int arena_start(void)
 	arena = map;
 	process_fill(0);
 	arena_process = 0;
+	lock_owners_are_known = is_one_namespace;
+	lock_owners_are_known = is_one_namespace;
 	store_release(&map->magic, SHM_MAGIC_ARENA);
 	return 0;
 }
@@ -101,19 +120,23 @@ static void socket_free(struct shm_socket *socket)
 	store_release(&socket->state, SHM_SOCKET_FREE);
 }
 
+/* In another process-id namespace an id means another process: who lives there counts as alive. */
+int arena_process_is_gone(uint32_t process)
+{
+	const struct shm_process *slot = &arena->processes[process];
+	uint64_t owner = load_acquire(&slot->owner);
+
+	return is_living_or_dead(owner) && slot->pidns == arena->processes[arena_process].pidns &&
+	       process_is_gone((long)owner, slot->start_time);
+}
+
 /* Frees what only dead processes hold. Rare: when slots ran out. */
 static void reclaim_dead(void)
 {
 	for (uint32_t p = 0; p < SHM_PROCESSES_MAX; p++) {
 		struct shm_process *slot = &arena->processes[p];
-		uint64_t owner = load_acquire(&slot->owner);
-		char state;
 
-		if (!owner || owner == CHILD_PENDING || p == arena_process)
-			continue;
-		if (process_start_time((long)owner, &state) == slot->start_time && state != PROCESS_STATE_GONE)
-			continue;
-		if (slot->pidns != arena->processes[arena_process].pidns)
+		if (p == arena_process || !arena_process_is_gone(p))
 			continue;
 		for (uint32_t s = 0; s < load_acquire(&arena->socket_high); s++)
 			if (arena_socket_holds(s, p) && holder_clear(&arena->sockets[s], p))

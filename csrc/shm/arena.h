@@ -34,6 +34,8 @@ uint32_t arena_socket_new(void);
 void arena_socket_leave(uint32_t index);
 int arena_socket_is_sole_holder(uint32_t index);
 int arena_socket_holds(uint32_t index, uint32_t process);
+/* The process of a slot is known to be gone. The dead do not clear their bits. */
+int arena_process_is_gone(uint32_t process);
 
 /* Around fork: a slot for the child (ARENA_NONE: none left), which holds what the parent holds; then either the child
  * takes it, or the parent gives it back because fork failed. */

@@ -49,7 +49,7 @@ struct shm_socket {
 	uint64_t reader_lock; /* owner word, see base/lock.h */
 	uint64_t writer_lock; /* owner word */
 	uint32_t pending_error; /* errno to be reported once (SO_ERROR), set by an emulated reset */
-	uint32_t data_calls; /* data calls before attach */
+	uint32_t reserved0;
 	uint64_t ring_sent_bytes; /* of channels that this socket has left */
 	uint64_t ring_received_bytes;
 	uint64_t last_ring_sent_bytes; /* refreshed now and then for tools */
@@ -101,8 +101,7 @@ struct shm_direction {
 	/* line 0: sender writes, receiver reads (and sets REVOKED) */
 	uint64_t tail;
 	uint64_t change_count;
-	uint64_t sender_cpu; /* where the sender last ran: spinning on its own processor is useless */
-	uint64_t pad0[5];
+	uint64_t pad0[6];
 	/* line 1: sender writes */
 	uint64_t change_offset[SHM_CHANGES_MAX];
 	/* line 2: receiver writes, sender reads when the ring seems full (and sets TAKEN) */

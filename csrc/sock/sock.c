@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
-#include "base/process.h"
 #include "base/sys.h"
 
 #define DRAIN_US 30 /* longer than a plain call that does not sleep */
@@ -122,15 +121,9 @@ static int is_sole_holder(struct sock *sock)
 		return 0;
 	if (arena_socket_is_sole_holder(sock_index(sock)))
 		return 1;
-	for (uint32_t p = 0; p < SHM_PROCESSES_MAX; p++) {
-		const struct shm_process *process = &arena->processes[p];
-		char state;
-
-		if (p == arena_process || !arena_socket_holds(sock_index(sock), p))
-			continue;
-		if (process_start_time((long)process->owner, &state) == process->start_time && state != PROCESS_STATE_GONE)
+	for (uint32_t p = 0; p < SHM_PROCESSES_MAX; p++)
+		if (p != arena_process && arena_socket_holds(sock_index(sock), p) && !arena_process_is_gone(p))
 			return 0;
-	}
 	return 1;
 }
 
