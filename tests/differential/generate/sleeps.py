@@ -1,0 +1,120 @@
+"""Calls that sleep, and what wakes them: bytes, ends, deaths, signals."""
+
+from __future__ import annotations
+
+import signal
+import socket as s
+from select import EPOLLET, EPOLLIN, EPOLLONESHOT, EPOLLRDHUP, POLLIN, POLLPRI
+
+from ..case import Value, end_of
+from .base import EPOLL_WAITS, FOREVER_MS, POLLRDHUP, POLLS, RECEIVES, SENDS, Holder
+from .lives import Lives
+from .waits import Waits
+
+
+class Sleeps(Lives, Waits):
+    def blocked_receive(self) -> None:
+        """Somebody sleeps in a call; then something happens."""
+        holder = self.holder()
+        if holder is None or self.under_way_to(holder):
+            return
+        peers = self.peers_of(holder)
+        if not peers or not self.may_block(holder):
+            return
+        size = self.size()
+        self.sleep_in_call(holder, size)
+        peer = self.random.choice(peers)
+        end = end_of(peer.slot) or ""
+        event = self.random.choices(("send", "shutdown", "close", "signal", "kill", "reset"), (60, 10, 8, 12, 4, 6))[0]
+        if event == "signal":
+            self.do(holder.actor, "signal", signal=int(signal.SIGUSR1 if self.chance(80) else signal.SIGURG))
+            event = "send"
+        if event == "send":
+            sent = self.random.choice((size, 1, max(size // 2, 1), size + 1))
+            self.do(peer.actor, "send", fd=peer.slot, len=sent, api=self.random.choice(SENDS))
+            if end not in self.model.finished:
+                self.model.flight[end] = max(self.model.flight.get(end, 0) + sent - size, 0)
+        elif event == "shutdown":
+            self.do(peer.actor, "shutdown", fd=peer.slot, how=int(s.SHUT_WR))
+            self.model.finished.add(end)
+        elif event == "close":
+            self.close(peer)
+        elif event == "kill":
+            self.kill(peer.actor)
+        else:
+            self.do(peer.actor, "setsockopt", fd=peer.slot, level=1, name=int(s.SO_LINGER), value=0)
+            self.close(peer)
+
+    def sleep_in_call(self, holder: Holder, size: int) -> None:
+        way = self.random.choices(("recv", "poll", "select", "epoll", "all"), (50, 20, 8, 14, 8))[0]
+        timeout = self.random.choice(FOREVER_MS)
+        timed = {"timed": 1} if end_of(holder.slot) in self.model.timeouts else {}
+        if way == "poll":
+            events = POLLIN | self.random.choice((0, POLLRDHUP, POLLPRI))
+            self.do(
+                holder.actor, "poll", items=[[holder.slot, events]], timeout_ms=timeout, api=self.random.choice(POLLS)
+            )
+        elif way == "select":
+            api = self.random.choice(("select", "pselect"))
+            self.do(holder.actor, "select", items=[[holder.slot, 1]], timeout_ms=timeout, api=api)
+        elif way == "epoll":
+            epoll = self.epoll_of(holder.actor)
+            self.watch(epoll, holder, EPOLLIN | self.random.choice((0, EPOLLET, EPOLLRDHUP, EPOLLONESHOT)))
+            api = self.random.choice(EPOLL_WAITS)
+            self.do(holder.actor, "epoll_wait", epfd=epoll, timeout_ms=timeout, api=api)
+        else:
+            flags = int(s.MSG_WAITALL) if way == "all" else 0
+            arguments: dict[str, Value] = {"flags": flags} if flags else {}
+            api = self.random.choice(("recv", "recvmsg", "recvfrom") if flags else RECEIVES[:5])
+            self.do(holder.actor, "recv", fd=holder.slot, len=size, api=api, **arguments, **timed)
+
+    def blocked_send(self) -> None:
+        """More than any buffer holds; the other end then reads, or goes."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or not self.may_block(holder):
+            return
+        end = end_of(holder.slot) or ""
+        if end in self.model.finished:
+            return
+        self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_SNDBUF), value=32_768)
+        size = 1_500_000 + self.random.randint(0, 99)
+        self.do(holder.actor, "send", fd=holder.slot, len=size, api=self.random.choice(("send", "write", "sendmsg")))
+        peer = self.random.choice(peers)
+        if self.chance(15):
+            self.close(peer)
+        elif self.chance(15):
+            self.do(holder.actor, "signal", signal=int(signal.SIGUSR1))
+        self.do(peer.actor, "drain", fd=peer.slot)
+        self.model.flight[end] = 0
+
+    def signals(self) -> None:
+        actors = [a for a in self.actors() if a not in ("c1", "s1")]
+        if not actors:
+            return
+        actor = self.random.choice(actors)
+        if self.topology == "one" and actor == "s0":
+            return  # its signals are blocked: it is the second thread
+        number = int(self.random.choice((signal.SIGUSR1, signal.SIGPIPE, signal.SIGALRM)))
+        modes = (
+            ("handle", "restart", "ignore", "default") if number == signal.SIGPIPE else ("handle", "restart", "ignore")
+        )
+        self.do(actor, "sigaction", signal=number, mode=self.random.choice(modes))
+        way = self.random.choice(("nothing", "idle", "alarm", "masked"))
+        mine = [h for h in self.model.holders if h.actor == actor]
+        if way == "idle" and number == signal.SIGUSR1:
+            self.do(actor, "signal", signal=number)
+        elif way == "alarm" and number == signal.SIGALRM and mine and not self.under_way_to(mine[0]):
+            self.do(actor, "alarm", after_us=25_000)
+            if self.chance(60):
+                self.do(actor, "recv", fd=mine[0].slot, len=5, timed=1)
+            else:
+                items: Value = [[mine[0].slot, POLLIN]]
+                self.do(actor, "poll", items=items, timeout_ms=20_000, timed=1, api=self.random.choice(POLLS))
+            for peer in self.peers_of(mine[0])[:1]:
+                self.do(peer.actor, "send", fd=peer.slot, len=5)
+        elif way == "masked" and number == signal.SIGUSR1 and mine:
+            self.do(actor, "sigprocmask", signal=number, how="block")
+            self.do(actor, "signal", signal=number)
+            self.do(actor, "poll", items=[[mine[0].slot, POLLIN]], timeout_ms=0, api="ppoll", mask="empty")
+            self.do(actor, "sigprocmask", signal=number, how="unblock")
