@@ -1,4 +1,4 @@
-"""`python -m tests.differential.faults [--only NAME]`: applies each patch to a copy, builds it, and runs the tester.
+"""`./dev faults [--only NAME]`: applies each patch to a copy, builds it, and runs the tester.
 
 A fault counts as found when `--cases` cases show a difference; the tester is given no hint. First the tree itself must
 show none in BASELINE_CASES, or nothing that is found would mean anything. `--build-only` asks whether all patches still
@@ -101,7 +101,7 @@ def one_fault(patch: Path, tree: Path, arguments: argparse.Namespace) -> Result:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.differential.faults", description=__doc__)
+    parser = argparse.ArgumentParser(prog="./dev faults", description=__doc__)
     parser.add_argument("--only", action="append", help="names of patches, without .patch")
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=1)
