@@ -126,6 +126,8 @@ static int change_mask(int (*real)(int, const sigset_t *, sigset_t *), int how, 
 	sigset_t before = believed, open;
 	int result;
 
+	if (thread.vforked) /* `believed` is the parent's */
+		return real(how, set, old);
 	if (set) {
 		open = *set;
 		for (size_t i = 0; i < sizeof(kept_open) / sizeof(*kept_open) && how != SIG_UNBLOCK; i++)

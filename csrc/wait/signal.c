@@ -69,11 +69,24 @@ static void remember(int number, const struct sigaction *program)
 	store_release(&actions[number].current, other);
 }
 
+/* A vfork child has the kernel's actions to itself, and our table in common with its parent: it is told what the table says,
+ * and changes the kernel's alone. */
+static int action_of_vforked(int number, const struct sigaction *action, struct sigaction *old)
+{
+	int result = REAL(sigaction)(number, action, old);
+
+	if (!result && old && old->sa_sigaction == entry)
+		*old = actions[number].slots[load_acquire(&actions[number].current)];
+	return result;
+}
+
 int signal_action(int number, const struct sigaction *action, struct sigaction *old)
 {
 	struct sigaction before, copy;
 	int result = 0;
 
+	if (unlikely(thread.vforked))
+		return action_of_vforked(number, action, old);
 	if (number < 1 || number >= SIGNALS || number == 32 || number == 33)
 		return REAL(sigaction)(number, action, old);
 	if (action)

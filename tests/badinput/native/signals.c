@@ -225,6 +225,30 @@ static void thread_case(void)
 	close(descriptor);
 }
 
+/* The child shares memory, and has actions and mask to itself: what it resets stays set in its parent (subprocess.Popen). */
+static void vfork_case(void)
+{
+	struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART}, none = {.sa_handler = SIG_DFL}, seen;
+	sigset_t all, before, after;
+
+	arrived = 0;
+	sigaction(SIGUSR1, &action, NULL);
+	sigprocmask(SIG_SETMASK, NULL, &before);
+	if (vfork() == 0) {
+		sigfillset(&all);
+		sigprocmask(SIG_SETMASK, &all, NULL);
+		sigaction(SIGUSR1, NULL, &seen);
+		sigaction(SIGUSR1, &none, NULL);
+		_exit(seen.sa_handler != on_alarm);
+	}
+	sigprocmask(SIG_SETMASK, NULL, &after);
+	raise(SIGUSR1);
+	printf("after a vfork child's reset: signals %d, mask %s, SIGSEGV %s\n", (int)arrived,
+	       memcmp(&before, &after, sizeof(unsigned long)) ? "changed" : "as before",
+	       sigismember(&after, SIGSEGV) ? "blocked" : "open");
+	printf("what the child saw was %s\n", seen.sa_handler == on_alarm ? "its parent's handler" : "something else");
+}
+
 int main(int argc, char **argv)
 {
 	if (argc != 3)
@@ -236,6 +260,7 @@ int main(int argc, char **argv)
 	poll_cases();
 	handler_cases();
 	thread_case();
+	vfork_case();
 	storm();
 	return 0;
 }
