@@ -1,6 +1,6 @@
 """CPython's own tests of everything that uses sockets, both ends under Byway and attached from the first byte.
 
-A test of CPython that fails under Byway is run on the kernel too: what the kernel fails as well says nothing about Byway.
+A test of CPython that fails under Byway is run on the kernel too: what fails there as well says nothing.
 The Python that runs these tests must have been installed with the package `test`.
 """
 
@@ -23,16 +23,7 @@ FAST = (
     *("test_xmlrpc", "test_urllib2_localnet"),
 )
 SLOW = (
-    *(
-        "test_socket",
-        "test_selectors",
-        "test_ssl",
-        "test_subprocess",
-        "test_asyncio",
-        "test_asyncore",
-        "test_asynchat",
-        "test_ftplib",
-    ),
+    *("test_socket", "test_selectors", "test_ssl", "test_subprocess", "test_asyncio", "test_asyncore", "test_asynchat"),
     *("test_ftplib", "test_smtplib", "test_poplib", "test_imaplib", "test_nntplib", "test_telnetlib", "test_wsgiref"),
     *("test_logging", "test_signal", "test_threadsignals", "test_fork1", "test_os", "test_posix"),
     *("test_concurrent_futures",),
