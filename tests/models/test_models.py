@@ -123,6 +123,18 @@ TABLE = (
         witnesses=(("REACH",), ("REACH", "REACH_RECOVERED")),
         unreached=4,  # the record of a change in uses of an inline that never change
     ),
+    Model(
+        "head_store",
+        (
+            "RESEND_UNLOCKED",
+            "NEVER_LATE",
+            "TAIL_UNLOCKED",
+            "ALWAYS_PLAIN",
+            "HEAD_LATE",
+            "FROM_LIVING",
+            "GENERATION_PLAIN",
+        ),
+    ),
     Model("lock", ("NO_GENERATION", "RING_AFTER_STOPPED", "ANY_PHASE")),
 )
 
