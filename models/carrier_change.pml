@@ -3,8 +3,8 @@
  * Mirrors: the sender's move to the ring, move to the kernel and overflow; the receiver's three cases (ring; kernel with
  * a change pending; kernel without).
  * The sender chooses the carrier anew for every byte, as policy, a revoke that comes and goes, or a full ring would make it.
- * The ring holds 2 bytes, change_offset[] has SLOTS of 4 entries, so at most SLOTS - 2 = 2 may be pending at a move to
- * the ring (8 and 6 in C). The kernel carrier is a FIFO with a wire: a byte that was sent has not yet arrived.
+ * The ring holds 2 bytes. It moves to the ring only when every earlier change is passed, so that at most two are pending, and
+ * change_offset[] has SLOTS of 2 entries here (8 in C: a take-back needs a third). The kernel carrier is a FIFO with a wire: a byte that was sent has not yet arrived.
  * Proves: every byte is received once and in order, and the receiver ends with all of them. A receiver that finds
  * nothing waits for what wakes it in C: a byte in the kernel's queue, or bytes published in the ring (how a bell brings
  * that is the matter of sleep_wake.pml; a change alone rings nothing). So a byte that is stuck is an invalid end state.
@@ -15,26 +15,25 @@
  *   OFFSET_AFTER_BYTE   a change is recorded after the first byte on the new carrier
  *   COUNT_BEFORE_OFFSET change_count is stored before its change_offset
  *   OFFSET_OF_ARRIVED   the kernel offset leaves out what is sent and has not arrived
- *   TAIL_AFTER_COUNT    the receiver loads change_count first and `tail` after it
  *   UNREAD_AT_ONCE      on the kernel carrier, bytes seen in the ring are received though change_count was loaded before
  *   TAIL_BEFORE_BYTE    `tail` is published before the byte is in the ring
  *   PENDING_UNBOUNDED   the sender moves to the ring whatever is pending
- *   PENDING_ONE_MORE    the sender moves to the ring though only one slot is free */
+ *   PENDING_ONE_MORE    the sender moves to the ring though one change is not passed yet */
 
 #define PROCESSES 2
-#define WORDS 10
+#define WORDS 8
 #define SENDER 0
 #define RECEIVER 1
 #include "tso.h"
 
 #define RING_BYTES 2
-#define SLOTS 4
+#define SLOTS 2
 #define TAIL 0
 #define CHANGE_COUNT 1
 #define HEAD 2
 #define CHANGES_TAKEN 3
 #define CHANGE_OFFSET(i) (4 + ((i) % SLOTS))
-#define RING(i) (8 + ((i) % RING_BYTES))
+#define RING(i) (6 + ((i) % RING_BYTES))
 
 #ifndef BYTES
 #define BYTES 6
@@ -44,9 +43,9 @@
 #define PENDING_MAX 255
 #else
 #ifdef PENDING_ONE_MORE
-#define PENDING_MAX (SLOTS - 1)
+#define PENDING_MAX 1
 #else
-#define PENDING_MAX (SLOTS - 2)
+#define PENDING_MAX 0 /* every earlier change is passed */
 #endif
 #endif
 
@@ -190,13 +189,8 @@ active proctype receiver()
 	do
 	:: received == BYTES -> break
 	:: else ->
-#ifdef TAIL_AFTER_COUNT
-		LOAD(RECEIVER, CHANGE_COUNT, changes);
-		LOAD(RECEIVER, TAIL, tail);
-#else
 		LOAD(RECEIVER, TAIL, tail);
 		LOAD(RECEIVER, CHANGE_COUNT, changes);
-#endif
 		assert(taken <= changes);
 		if
 		:: taken % 2 == 1 -> /* on the ring */

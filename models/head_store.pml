@@ -139,24 +139,24 @@ inline ring_take()
 	:: else ->
 #endif
 		atomic { STORE(me, HEAD, word + 1); receive(ring_byte[OFFSET(word)]); stored = 1 }
-	fi;
-	may_die()
+	fi
 }
 
 /* One step of a receiver that holds the lock. */
 inline recv_step()
 {
-	LOAD(me, CHANGES_TAKEN, taken);
-	LOAD(me, HEAD, word);
+	atomic { LOAD(me, CHANGES_TAKEN, taken); LOAD(me, HEAD, word) };
 #ifndef TAIL_UNLOCKED
 	LOAD(me, TAIL, tail);
 #endif
-	LOAD(me, CHANGE_COUNT, changes);
-	if
-	:: taken < changes -> LOAD(me, CHANGE_OFFSET(taken + 1), limit)
-	:: taken == changes && taken % 2 == 0 -> limit = OFFSET(tail)
-	:: taken == changes && taken % 2 == 1 -> limit = BYTES
-	fi;
+	atomic {
+		LOAD(me, CHANGE_COUNT, changes);
+		if
+		:: taken < changes -> LOAD(me, CHANGE_OFFSET(taken + 1), limit)
+		:: taken == changes && taken % 2 == 0 -> limit = OFFSET(tail)
+		:: taken == changes && taken % 2 == 1 -> limit = BYTES
+		fi
+	};
 	if
 	:: taken % 2 == 0 && OFFSET(word) < limit && word < TAKEN -> ring_take()
 	:: taken % 2 == 0 && OFFSET(word) >= limit && taken < changes -> STORE(me, CHANGES_TAKEN, taken + 1)
@@ -185,7 +185,6 @@ active [2] proctype receiver()
 		LOAD(me, TAIL, tail);
 #endif
 		acquire();
-		may_die();
 		recv_step();
 		may_die();
 #ifdef HEAD_LATE

@@ -1,42 +1,47 @@
-/* The lock of a direction, and taking it over: docs/local-transport.md, sections 2 and 3.3; docs/design.md, section 5.
+/* The lock of a direction, and taking it over from the dead: docs/local-transport.md, sections 2 and 3.
  *
- * Mirrors: base/lock.h and the publish of the sender. Two senders (say a process and its child) share one direction.
- * Who holds the lock may be slow without bound (stopped) or die between any two steps; the other takes the lock over,
- * puts its own generation into `tail`, and so has a late publish of the old owner refused.
- * What the generation cannot refuse are plain stores and calls of the kernel. So this model has two rules more:
- *   - the lock word says when its owner does nothing but copy into the ring and publish (COPY). Only then, or when it is
- *     dead, is the lock taken over; an owner that records a change or sends by the kernel is waited for;
- *   - who has taken over from an owner that is not known to be dead does not write into the ring: the old owner may yet go
- *     on with its copy. The direction moves to the kernel, and stays there until the old owner has left or is dead.
+ * Mirrors: lock_acquire, lock_contended, take_over, lock_release; local_lock_writer; send_step with record_change, ring_step,
+ * kernel_step.
+ * Two senders (say a process and its child) share one direction. The first may die between any two steps; the other finds
+ * out, takes the lock over, and raises the generation in `tail`. An owner that lives is waited for, however slow it is: its
+ * late stores and calls of the kernel could be refused by nothing. (With dead owners only, the generation refuses nothing: it
+ * is there in case the system says of a living thread that it is gone.) The lock is given back by a plain store.
+ * For the reader's lock, see head_store.pml.
  * Proves: the receiver gets exactly the bytes that sends accepted, in the order in which they did.
  * Variants that must fail:
- *   NO_GENERATION       the new owner does not change the generation in `tail`
- *   RING_AFTER_STOPPED  the new owner writes into the ring though the old one may only be stopped
- *   ANY_PHASE           the lock is taken over whatever its owner does */
+ *   FROM_LIVING   the lock is taken over from an owner that is not known to be dead
+ *   RECORD_LATE   a change is recorded after the first byte on the new carrier
+ *   COUNT_FIRST   change_count is stored before its change_offset
+ *   COUNT_KEPT    a sender goes by the change_count that it knew when it last had the lock */
 
 #define PROCESSES 3
 #define WORDS 8
 #define RECEIVER 2
 #include "tso.h"
 
-#define LOCK 0
+#define LOCK 0 /* 0: free; else sender + 1 */
 #define TAIL 1
 #define CHANGE_COUNT 2 /* at most two: to the ring, and back to the kernel for good */
 #define CHANGE_OFFSET(i) (2 + (i))
 #define RING(i) (5 + (i))
 
-#define COPY 4          /* bit of LOCK; below it the owner: sender + 1 */
 #define GENERATION 16   /* bits of TAIL above the offset */
 #define OFFSET(word) ((word) % GENERATION)
 
 #define SENDS(s) (2 - (s))
 #define BYTES 3
 
+#ifdef FROM_LIVING
+#define GONE(owner) 1
+#else
+#define GONE(owner) dead[(owner) - 1]
+#endif
+
 byte kernel_byte[BYTES], kernel_sent, kernel_read;
 byte accepted_byte[BYTES], accepted; /* what the stream must be */
 byte finished;                        /* senders that are through, or dead */
 bit dead[2];
-bit refused, taken_over;              /* witnesses */
+bit taken_over;                       /* witness */
 
 inline accept()
 {
@@ -52,7 +57,6 @@ inline may_die()
 	fi
 }
 
-/* After this the lock is ours; `ring` says whether we may write into the ring. */
 inline acquire()
 {
 	do
@@ -61,42 +65,95 @@ inline acquire()
 		:: word == 0 ->
 			CAS(me, LOCK, 0, me + 1, done);
 			if
-			:: done -> ring = 1; break
+			:: done -> break
 			:: else -> skip
 			fi
-#ifdef ANY_PHASE
-		:: word != 0 ->
-#else
-		:: word != 0 && ((word & COPY) || dead[1 - me]) ->
-#endif
-			ring = dead[1 - me];
-#ifdef RING_AFTER_STOPPED
-			ring = 1;
-#endif
+		:: word != 0 && GONE(word) ->
 			CAS(me, LOCK, word, me + 1, done);
 			if
 			:: done ->
 				taken_over = 1;
-#ifndef NO_GENERATION
 				d_step { FENCE(me) -> memory[TAIL] = memory[TAIL] + GENERATION };
-#endif
 				break
 			:: else -> skip
 			fi
-#ifndef ANY_PHASE
-		:: word != 0 && !(word & COPY) && !dead[1 - me] -> memory[LOCK] != word || dead[1 - me]
-#endif
+		:: word != 0 && !GONE(word) -> memory[LOCK] != word || GONE(word)
 		fi
 	od;
-	word = 0;
-	done = 0
+	atomic { word = 0; done = 0 }
+}
+
+inline record_change(number, offset)
+{
+#ifdef COUNT_FIRST
+	STORE(me, CHANGE_COUNT, number);
+	may_die();
+	STORE(me, CHANGE_OFFSET(number), offset);
+#else
+	STORE(me, CHANGE_OFFSET(number), offset);
+	may_die();
+	STORE(me, CHANGE_COUNT, number);
+#endif
+	may_die()
+}
+
+inline ring_send()
+{
+#ifndef RECORD_LATE
+	if
+	:: changes == 0 ->
+		d_step { KERNEL(me) -> tail = kernel_sent };
+		record_change(1, tail)
+	:: else -> skip
+	fi;
+#else
+	limit = kernel_sent;
+#endif
+	LOAD(me, TAIL, tail);
+	STORE(me, RING(OFFSET(tail)), value);
+	may_die();
+	d_step {
+		FENCE(me) ->
+		if
+		:: memory[TAIL] == tail -> memory[TAIL] = tail + 1; accept(); sent++
+		:: else -> skip
+		fi
+	}
+#ifdef RECORD_LATE
+	; may_die();
+	if
+	:: changes == 0 -> record_change(1, limit)
+	:: else -> skip
+	fi
+#endif
+}
+
+inline kernel_send()
+{
+#ifndef RECORD_LATE
+	if
+	:: changes == 1 -> LOAD(me, TAIL, tail); record_change(2, OFFSET(tail))
+	:: else -> skip
+	fi;
+#endif
+	d_step { KERNEL(me) -> kernel_byte[kernel_sent] = value; kernel_sent++; accept(); sent++ }
+#ifdef RECORD_LATE
+	; may_die();
+	if
+	:: changes == 1 -> LOAD(me, TAIL, tail); record_change(2, OFFSET(tail))
+	:: else -> skip
+	fi
+#endif
 }
 
 active [2] proctype sender()
 {
 	byte me = _pid - PROCESSES;
-	byte sent, word, tail, value;
-	bit ring, done;
+	byte sent, word, tail, value, changes;
+	bit done;
+#ifdef RECORD_LATE
+	byte limit;
+#endif
 
 	do
 	:: sent == SENDS(me) -> break
@@ -104,49 +161,21 @@ active [2] proctype sender()
 		value = (me + 1) * 10 + sent;
 		acquire();
 		may_die();
-		LOAD(me, CHANGE_COUNT, word);
+#ifndef COUNT_KEPT
+		LOAD(me, CHANGE_COUNT, changes);
+#endif
 		if
-		:: word < 2 && ring ->
-			if
-			:: word == 0 ->
-				d_step { KERNEL(me) -> tail = kernel_sent };
-				STORE(me, CHANGE_OFFSET(1), tail);
-				STORE(me, CHANGE_COUNT, 1)
-			:: else -> skip
-			fi;
-			LOAD(me, TAIL, tail);
-			CAS(me, LOCK, me + 1, (me + 1) | COPY, done);
-			/* from here on the lock may be another's */
-			if
-			:: done ->
-				may_die();
-				STORE(me, RING(OFFSET(tail)), value);
-				may_die();
-				d_step {
-					FENCE(me) ->
-					if
-					:: memory[TAIL] == tail -> memory[TAIL] = tail + 1; accept(); sent++
-					:: else -> refused = 1
-					fi
-				};
-				may_die();
-				CAS(me, LOCK, (me + 1) | COPY, 0, done)
-			:: else -> skip
-			fi
-		:: true ->
-			if
-			:: word == 1 ->
-				LOAD(me, TAIL, tail);
-				STORE(me, CHANGE_OFFSET(2), OFFSET(tail));
-				STORE(me, CHANGE_COUNT, 2)
-			:: else -> skip
-			fi;
-			may_die();
-			d_step { KERNEL(me) -> kernel_byte[kernel_sent] = value; kernel_sent++; accept(); sent++ };
-			may_die();
-			CAS(me, LOCK, me + 1, 0, done)
+		:: changes < 2 -> ring_send()
+		:: true -> kernel_send()
 		fi;
-		atomic { word = 0; tail = 0; done = 0; ring = 0 }
+#ifdef COUNT_KEPT
+		LOAD(me, CHANGE_COUNT, changes);
+#else
+		changes = 0;
+#endif
+		may_die();
+		STORE(me, LOCK, 0);
+		atomic { word = 0; tail = 0; done = 0 }
 	od;
 	goto through;
 death:	KERNEL(me);
@@ -201,5 +230,5 @@ active proctype receiver()
 		fi;
 		atomic { tail = 0; count = 0; limit = 0 }
 	od;
-	WITNESS(refused && taken_over && accepted == BYTES && head > 0 && kernel_read > 0)
+	WITNESS(taken_over && accepted == BYTES && head > 0 && kernel_read > 0)
 }

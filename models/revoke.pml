@@ -1,29 +1,26 @@
 /* REVOKED and the end of a direction: docs/local-transport.md, sections 1, 3, 4, 5 and 7.
  *
  * Mirrors: the sender's publish that fails on REVOKED and goes by the kernel; the receiver without a bell, which takes
- * the ring out of use before it sleeps in the kernel; the receiver's close; the end, by close or by death of the sender.
+ * the ring out of use before it sleeps in the kernel; the end, by close or by death of the sender. (The receiver's own close
+ * is in close.pml, several such receivers are in revoke_sleepers.pml.)
  * The sender chooses the carrier for every byte, then closes; or falls silent for ever, which leaves a receiver that has
- * bytes to read in an invalid end state; or dies between any two steps, and the kernel sends FIN. The receiver reads until the end, or closes when it likes. The bells are left out: nothing but the kernel wakes a sleeper.
+ * bytes to read in an invalid end state; or dies between any two steps, and the kernel sends FIN. The receiver reads until the end. The bells are left out: nothing but the kernel wakes a sleeper.
  * Proves: bytes come once and in order; nobody sleeps in the kernel while bytes are in the ring; the end is believed only
- * when every byte that send() accepted was received; nothing is published once the receiver has closed, and its close
- * resets exactly when bytes were unread.
+ * when every byte that send() accepted was received.
  * Variants that must fail:
  *   REVOKED_PLAIN     REVOKED is set by a load and a store (and a fence), not by CAS
  *   REVOKED_UNEMPTY   the ring is revoked for a sleep though bytes are unread
  *   PUBLISH_PLAIN     `tail` is published by a load and a store (and a fence), not by CAS
  *   END_AT_ONCE       the end is believed on the ring without a second look at `tail` and change_count
- *   END_AT_ONCE_KERNEL the same on the kernel carrier
- *   CLOSE_PLAIN       the receiver's close sets REVOKED by a load and a store
- *   CLOSE_LOOKS_FIRST the receiver's close looks for unread bytes before it sets REVOKED */
+ *   END_AT_ONCE_KERNEL the same on the kernel carrier */
 
 #define PROCESSES 2
-#define WORDS 6
+#define WORDS 4
 #define SENDER 0
 #define RECEIVER 1
 #include "tso.h"
 
-#define SLOTS 4
-#define PENDING_MAX (SLOTS - 2)
+#define SLOTS 2 /* see carrier_change.pml */
 #define TAIL 0
 #define CHANGE_COUNT 1
 #define CHANGE_OFFSET(i) (2 + ((i) % SLOTS))
@@ -42,7 +39,6 @@ byte changes_taken;
 byte accepted;         /* bytes that send() has taken */
 byte published;        /* how many of them went by the ring */
 bit silent;            /* the sender will do nothing more */
-bit reader_closed;     /* the receiver's close has revoked */
 bit slept, took_ring, ended; /* witnesses */
 
 active proctype wire()
@@ -95,7 +91,7 @@ active proctype sender()
 		LOAD(SENDER, TAIL, word);
 		if
 		:: true -> kernel_send()
-		:: !(word & REVOKED) && (changes % 2 == 1 || changes - changes_taken <= PENDING_MAX) ->
+		:: !(word & REVOKED) && (changes % 2 == 1 || changes == changes_taken) ->
 			if
 			:: changes % 2 == 0 -> KERNEL(SENDER); record_change(kernel_sent)
 			:: else -> skip
@@ -118,7 +114,6 @@ active proctype sender()
 				FENCE(SENDER) ->
 				if
 				:: memory[TAIL] == word ->
-					assert(!reader_closed);
 					assert(OFFSET(word) == published);
 					ring_byte[published] = accepted;
 					memory[TAIL] = word + 1;
@@ -195,32 +190,6 @@ inline sleep_in_kernel()
 	fi
 }
 
-/* The receiver closes with head, and perhaps unread bytes. */
-inline close_receiver()
-{
-	LOAD(RECEIVER, TAIL, word);
-#ifdef CLOSE_PLAIN
-	STORE(RECEIVER, TAIL, word | REVOKED);
-	FENCE(RECEIVER);
-#else
-#ifdef CLOSE_LOOKS_FIRST
-	OR(RECEIVER, TAIL, REVOKED);
-#else
-	CAS(RECEIVER, TAIL, word, word | REVOKED, done);
-	do
-	:: done -> break
-	:: else ->
-		LOAD(RECEIVER, TAIL, word);
-		CAS(RECEIVER, TAIL, word, word | REVOKED, done)
-	od;
-#endif
-#endif
-	reader_closed = 1;
-	/* SO_LINGER {1, 0} if this says that bytes are unread */
-	assert((OFFSET(word) > head) == (published > head));
-	goto over
-}
-
 active proctype receiver()
 {
 	byte received, head;
@@ -228,7 +197,6 @@ active proctype receiver()
 	bit done, fin;
 
 	do
-	:: close_receiver()
 	:: true ->
 		LOAD(RECEIVER, TAIL, tail);
 		tail = OFFSET(tail);

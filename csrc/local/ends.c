@@ -287,14 +287,14 @@ void local_close(struct local_end *end, int fd, int sole)
 	revoke_for_good(end);
 	unread = local_ring_unread(end);
 	CRASH_POINT(close_revoked);
+	if (unread && sole) /* before the mark: whoever dies between the two must not leave it without the reset */
+		reset_at_close(fd);
 	local_lock_writer(end);
 	local_move_to_kernel(end);
 	if (sole)
 		store_release(&end->tx->closed, 1);
 	CRASH_POINT(close_marked);
 	local_unlock_writer(end);
-	if (unread && sole)
-		reset_at_close(fd);
 }
 
 void local_protocol_error(struct local_end *end)

@@ -208,7 +208,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 {
 	uint64_t taken = end->rx->changes_taken, changes = load_acquire(&end->rx->change_count);
 	uint64_t head = load_acquire(&end->rx->head), unread = local_ring_unread(end);
-	uint64_t position, before = 0;
+	uint64_t position, before;
 	int done;
 
 	if (head & SHM_HEAD_TAKEN || unread > end->ring_bytes || changes - taken > SHM_CHANGES_MAX)
@@ -217,10 +217,12 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		done = !unread || append(end, sender, head, unread);
 		changes = load_relaxed(&end->rx->change_count);
 	} else {
-		if (!(taken & 1) && offset_received(fd, end->kernel_taken, &position))
+		/* All that is unread in the ring is behind the last move to it; of the kernel's bytes, what was sent before that. */
+		uint64_t ring_begins = end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
+
+		if (offset_received(fd, end->kernel_taken, &position))
 			return 0;
-		if (!(taken & 1))
-			before = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - position;
+		before = ring_begins > position ? ring_begins - position : 0;
 		done = insert(end, fd, sender, head, unread, before);
 	}
 	if (done)

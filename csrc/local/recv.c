@@ -137,8 +137,12 @@ static int recover_taken_back(struct local_end *end, int fd)
 	uint64_t changes = load_acquire(&end->rx->change_count);
 	uint64_t received = 0, resent = 0;
 
-	if (!(head & SHM_HEAD_TAKEN))
-		return 0;
+	if (!(head & SHM_HEAD_TAKEN)) { /* it may have cleared TAKEN, and not recorded that the ring goes on */
+		if (changes & 1 || load_relaxed(&end->rx->changes_taken) != changes || !local_ring_unread(end))
+			return 0;
+		fetch_or(&end->socket->flags, SOCK_LEFTOVER);
+		return 1;
+	}
 	if (!(changes & 1) && !offset_received(fd, end->kernel_taken, &received))
 		resent = received - end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 	if (resent > ((load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK))
