@@ -52,6 +52,8 @@ static void after_fork(uint32_t child, pid_t result)
 		sock_fork_parent();
 		if (result < 0)
 			arena_child_failed(child);
+		else
+			arena_child_known(child, result);
 	}
 	errno = saved_errno;
 }

@@ -32,6 +32,7 @@ struct local_end {
 	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
+	uint32_t acknowledgement_due; /* bytes came by the kernel since we last sent: see acknowledge() in send.c */
 };
 
 /* enum sock_flag: shm_socket.flags, changed by atomics */
@@ -87,7 +88,7 @@ void local_kernel_sleep_ends(struct local_end *end);
 void local_rx_allow(struct local_end *end);
 /* Duties towards the other end that it asks for by marks: take back unread bytes (section 7). Call after a wake-up. */
 void local_service(struct local_end *end, int fd);
-/* Where the peer's process is gone: finds out whether its death was a reset. 1 when it changed something: ask the kernel
+/* Where the peer's process is gone, or has forked: finds out whether its death was a reset. 1 when it changed something: ask the kernel
  * again. No locks may be held. */
 int local_check_end(struct local_end *end, int fd);
 

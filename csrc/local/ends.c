@@ -182,7 +182,10 @@ int local_check_end(struct local_end *end, int fd)
 {
 	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
 
-	if (load_relaxed(&end->socket->flags) & SOCK_GONE || pair_peer_lives(end->pair))
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
+		return 0;
+	/* One that has forked may live on when the last holder of the socket has ended. */
+	if (pair_peer_lives(end->pair) && !load_relaxed(&pair_peer(end->pair)->forked))
 		return 0;
 	if (sys_poll(&asked, 1, 0) != 1 || !(asked.revents & (POLLRDHUP | POLLHUP | POLLERR)))
 		return 0;

@@ -226,6 +226,7 @@ static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct 
 	if (received > 0) {
 		cursor_advance(to, (size_t)received);
 		end->kernel_taken += (uint64_t)received;
+		store_relaxed(&end->acknowledgement_due, 1);
 	}
 	CRASH_POINT(recv_kernel_received);
 	return received;
@@ -247,6 +248,7 @@ void local_count_from_here(struct local_end *end, int fd)
 
 	local_lock_reader(end);
 	kernel_position(end, fd, &position);
+	store_relaxed(&end->acknowledgement_due, 1);
 	local_unlock_reader(end);
 }
 

@@ -1,6 +1,8 @@
 /* Section 3: which carrier a byte takes, and how it is published. Called by wait/block.c; calls ends.c for what is unusual.
  * Lock: the writer's, held over every function here but local_send itself. */
 #include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 
 #include "base/clock.h"
 #include "base/copy.h"
@@ -294,6 +296,21 @@ static void advance_over(struct cursor *from, size_t bytes)
 	}
 }
 
+/* The kernel takes nothing. A reset it has told itself; where it knows of an end only, and our bytes in the ring were unread,
+ * that end was a reset too. */
+static long refused(struct local_end *end, int fd, long said)
+{
+	uint32_t error;
+
+	if (said == -ECONNRESET)
+		fetch_or(&end->socket->flags, SOCK_GONE | SOCK_TX_KERNEL);
+	if (said != -EPIPE || load_relaxed(&end->socket->flags) & SOCK_GONE)
+		return said;
+	local_peer_gone(end, fd);
+	error = exchange(&end->socket->pending_error, 0);
+	return error ? -(long)error : said;
+}
+
 static long kernel_step(struct local_end *end, int fd, struct cursor *from, int flags)
 {
 	long sent;
@@ -301,11 +318,11 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 	local_sender_enter(end);
 	sent = kernel_send(fd, from, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 	local_sender_leave(end);
-	if (sent > 0)
-		advance_over(from, (size_t)sent);
-	else if (sent == -ECONNRESET || sent == -EPIPE)
-		fetch_or(&end->socket->flags, SOCK_GONE | SOCK_TX_KERNEL); /* the kernel has told it: nothing to emulate */
 	CRASH_POINT(send_kernel_sent);
+	if (sent <= 0)
+		return refused(end, fd, sent);
+	advance_over(from, (size_t)sent);
+	store_relaxed(&end->acknowledgement_due, 0); /* a segment carries it */
 	return sent;
 }
 
@@ -326,6 +343,16 @@ int local_peer_is_well(struct local_end *end)
 	if (likely(pair_peer_lives(end->pair) && !load_relaxed(&pair_peer(end->pair)->forked)))
 		return 1;
 	return local_asked_lately(end);
+}
+
+/* What we send by the ring carries no acknowledgement of what came by the kernel, as a segment would. Until the delayed one
+ * goes, after 40 ms, the peer's kernel may hold back its next small send (Nagle): late, or after our end. */
+static void acknowledge(struct local_end *end, int fd)
+{
+	int once = 2;
+
+	store_relaxed(&end->acknowledgement_due, 0);
+	sys_setsockopt(fd, IPPROTO_TCP, TCP_QUICKACK, &once, sizeof(once));
 }
 
 /* The peer's process is gone, or shares its sockets with others: ask this socket. */
@@ -359,6 +386,8 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 		if (!ring_is_wanted(end, load_acquire(&end->tx->tail)))
 			return AGAIN;
 	}
+	if (unlikely(load_relaxed(&end->acknowledgement_due)))
+		acknowledge(end, fd);
 	return ring_step(end, tail, from);
 }
 

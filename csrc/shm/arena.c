@@ -225,8 +225,11 @@ static uint32_t process_claim(void)
 	for (uint32_t p = 0; p < SHM_PROCESSES_MAX; p++) {
 		uint64_t expected = 0;
 
-		if (compare_swap(&arena->processes[p].owner, &expected, CHILD_PENDING))
+		if (compare_swap(&arena->processes[p].owner, &expected, CHILD_PENDING)) {
+			arena->processes[p].pidns = 0; /* not those of an earlier owner */
+			arena->processes[p].start_time = 0;
 			return p;
+		}
 	}
 	return ARENA_NONE;
 }
@@ -253,6 +256,19 @@ void arena_child_start(uint32_t process)
 	arena_process = process;
 	if (arena && process != ARENA_NONE)
 		process_fill(process);
+}
+
+void arena_child_known(uint32_t process, long id)
+{
+	struct shm_process *slot = &arena->processes[process];
+	uint64_t no_pidns = 0, no_time = 0, pending = CHILD_PENDING;
+
+	if (process == ARENA_NONE || load_acquire(&slot->owner) != CHILD_PENDING)
+		return;
+	/* The child may do the same at this moment, and knows better. */
+	compare_swap(&slot->pidns, &no_pidns, arena->processes[arena_process].pidns);
+	compare_swap(&slot->start_time, &no_time, process_start_time(id));
+	compare_swap(&slot->owner, &pending, (uint64_t)id);
 }
 
 void arena_child_failed(uint32_t process)

@@ -38,9 +38,11 @@ int arena_socket_holds(uint32_t index, uint32_t process);
 int arena_process_is_gone(uint32_t process);
 
 /* Around fork: a slot for the child (ARENA_NONE: none left), which holds what the parent holds; then either the child
- * takes it, or the parent gives it back because fork failed. */
+ * takes it, or the parent gives it back because fork failed. Parent and child both write who the child is: it may be dead
+ * before it has run, or the parent may close a socket before the child has run. */
 uint32_t arena_child_prepare(void);
 void arena_child_start(uint32_t process);
+void arena_child_known(uint32_t process, long id);
 void arena_child_failed(uint32_t process);
 
 const char *arena_reason_text(uint32_t reason);

@@ -1,35 +1,24 @@
-"""The full campaign of endings: `python -m tests.crash --rounds 200 --seed 1`.
+"""The full campaign of endings: `python -m tests.crash --rounds 200 --seed 1 --jobs 2`.
 
 Every scenario, and every named crash point, as many rounds as asked for, under Byway, each outcome compared with what
-the kernel gives. Ends with 1 if anything differed, was lost, hung, or was left.
+the kernel gives. It may be stopped and called again: it goes on where it was (build/crash/SEED.json), unless seed,
+sizes, commit, libraries or the test have changed. Ends with 1 if anything differed, was lost, hung, or was left; with
+3 if nothing did and rounds remain to be done.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
 
-from tests.crash import points
-from tests.crash.runner import Oracle, Outcome, difference, run_case
-from tests.crash.scenarios import MEGABYTE, SCENARIOS, Shape, draw_shape
+from tests.crash import campaign, points, results
+from tests.crash.campaign import Campaign, Settings
+from tests.crash.scenarios import MEGABYTE, SCENARIOS
 from tests.programs import harness
 
-
-@dataclass
-class Report:
-    rounds: int = 0
-    failures: list[str] = field(default_factory=list)
-
-    def note(self, failure: str | None, name: str) -> None:
-        self.rounds += 1
-        if failure:
-            self.failures.append(failure)
-            print(f"FAIL {failure}", flush=True)
+NOT_DONE = 3
 
 
 def parse() -> argparse.Namespace:
@@ -37,7 +26,12 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=200, help="rounds of each scenario and crash point")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--scenario", action="append", choices=[*SCENARIOS, *points.names()], help="only these")
-    parser.add_argument("--shape", type=int, help="one shape, as a failure names it")
+    parser.add_argument("--without", action="append", default=[], metavar="NAME", help="all but these")
+    parser.add_argument("--shape", type=int, help="one shape, as a failure names it; results are not kept")
+    parser.add_argument("--jobs", type=int, default=1, help="rounds of so many scenarios side by side")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the next call goes on")
+    parser.add_argument("--fresh", action="store_true", help="begin again; earlier results are put aside")
+    parser.add_argument("--summary", action="store_true", help="run nothing, print the table")
     parser.add_argument(
         "--bytes", type=int, nargs=2, default=(50 * MEGABYTE, 500 * MEGABYTE), metavar=("LEAST", "MOST")
     )
@@ -46,61 +40,55 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def shapes(arguments: argparse.Namespace, name: str) -> Iterator[Shape]:
-    hosts = harness.local_addresses()
-    least, most = arguments.bytes
-    if arguments.shape is not None:
-        for _ in range(arguments.rounds):
-            yield draw_shape(arguments.shape, hosts, least, most)
-        return
-    for number in range(arguments.rounds):
-        yield draw_shape(hash_seed(arguments.seed, name, number), hosts, least, most)
+def wanted_names(arguments: argparse.Namespace) -> list[str]:
+    names = arguments.scenario or [*SCENARIOS, *(points.names() if arguments.carrier == "byway" else [])]
+    return [name for name in dict.fromkeys(names) if name not in arguments.without]
 
 
-def hash_seed(seed: int, name: str, number: int) -> int:
-    value = seed
-    for byte in f"{name}/{number}".encode():
-        value = (value * 16777619 ^ byte) & 0x7FFFFFFF
-    return value
+def missing(arguments: argparse.Namespace) -> str | None:
+    if arguments.carrier == "kernel":
+        return None
+    return harness.byway_missing() or points.missing()
 
 
-def run_scenario(name: str, arguments: argparse.Namespace, directory: Path, report: Report) -> None:
-    oracle = Oracle(name, directory, arguments.timeout)
-    world = harness.byway_world() if arguments.carrier == "byway" else harness.KERNEL
-    for shape in shapes(arguments, name):
-        outcome: Outcome = run_case(SCENARIOS[name](shape), shape, (world, world), directory, arguments.timeout)
-        report.note(None if oracle.allows(shape, outcome) else difference(oracle, shape, outcome), name)
+def run_one_shape(settings: Settings, names: list[str], rounds: int) -> int:
+    failed = 0
+    for name in names:
+        part = campaign.run_slice(campaign.Slice(name, 0, rounds, set()), settings)
+        print("\n".join(part.failures))
+        print(f"{name}: {part.done} rounds, {len(part.failures)} failed, {part.seconds:.1f} s")
+        failed += len(part.failures)
+    return 1 if failed else 0
 
 
-def run_point(name: str, arguments: argparse.Namespace, directory: Path, report: Report) -> None:
-    oracle = points.PointOracle(directory, arguments.timeout)
-    for shape in shapes(arguments, name):
-        outcome = points.run_point(name, shape, directory, arguments.timeout)
-        report.note(points.failure(name, shape, outcome, oracle), name)
+def run_campaign(arguments: argparse.Namespace, settings: Settings, names: list[str]) -> int:
+    who = results.identity(settings.seed, settings.least_bytes, settings.most_bytes, settings.carrier)
+    kept = results.begin(who, arguments.fresh)
+    deadline = time.monotonic() + arguments.minutes * 60
+    one = Campaign(settings, kept, names, arguments.rounds, deadline)
+    harness.compile_native(harness.NATIVE / "agent.c")  # once, not by two at once
+    if not arguments.summary:
+        one.run(arguments.jobs)
+    results.write(kept, names, arguments.rounds)
+    print(results.summary(kept, names, arguments.rounds))
+    if one.never_reached():
+        print(f"nobody ever died at {', '.join(one.never_reached())}")
+    if one.failed() or one.never_reached():
+        return 1
+    return 0 if one.is_done() else NOT_DONE
 
 
 def main() -> int:
     arguments = parse()
-    missing = harness.byway_missing() if arguments.carrier == "byway" else None
-    if missing:
-        print(missing, file=sys.stderr)
+    if reason := missing(arguments):
+        print(reason, file=sys.stderr)
         return 2
-    wanted = arguments.scenario or [*SCENARIOS, *(points.names() if not points.missing() else [])]
-    total = Report()
-    with tempfile.TemporaryDirectory(prefix="byway-crash-") as place:
-        for name in wanted:
-            began = time.monotonic()
-            before = len(total.failures)
-            one = run_scenario if name in SCENARIOS else run_point
-            one(name, arguments, Path(place), total)
-            failed = len(total.failures) - before
-            print(
-                f"{name:50} {arguments.rounds:5} rounds {failed:4} failed {time.monotonic() - began:8.1f} s", flush=True
-            )
-    print(f"{total.rounds} rounds, {len(total.failures)} failed (seed {arguments.seed})")
-    if points.missing() and not arguments.scenario:
-        print(f"crash points skipped: {points.missing()}")
-    return 1 if total.failures else 0
+    least, most = arguments.bytes
+    settings = Settings(arguments.seed, least, most, arguments.carrier, arguments.timeout, arguments.shape)
+    names = wanted_names(arguments)
+    if arguments.shape is not None:
+        return run_one_shape(settings, names, arguments.rounds)
+    return run_campaign(arguments, settings, names)
 
 
 if __name__ == "__main__":

@@ -9,19 +9,24 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -62,6 +67,8 @@ static struct {
 	size_t slow_chunk_bytes;
 	unsigned slow_pause_us;
 	int send_flags;
+	unsigned pause_us;
+	uint64_t pause_state;
 } agent = {.descriptor = -1,
            .listener = -1,
            .epoll = -1,
@@ -152,6 +159,16 @@ static void wait_ready(enum wait_mode mode, bool for_read)
 		wait_epoll(for_read, mode == WAIT_EPOLL_EDGE);
 }
 
+/* What a scheduler may do to any program: now and then some time goes by between two of its calls. */
+static void pause_now_and_then(void)
+{
+	if (!agent.pause_us)
+		return;
+	agent.pause_state = agent.pause_state * 6364136223846793005u + 1442695040888963407u;
+	if (agent.pause_state >> 61 == 0)
+		usleep((useconds_t)((agent.pause_state >> 32) % agent.pause_us));
+}
+
 /* -- bytes ---------------------------------------------------------------------------------------------------------- */
 
 static ssize_t send_once(size_t bytes, int flags)
@@ -162,6 +179,7 @@ static ssize_t send_once(size_t bytes, int flags)
 
 	if (agent.progress->attempted < offset + bytes)
 		agent.progress->attempted = offset + bytes;
+	pause_now_and_then();
 	sent = send(agent.descriptor, from, bytes, agent.send_flags | flags);
 	if (sent > 0)
 		agent.progress->accepted += (uint64_t)sent;
@@ -211,6 +229,7 @@ static ssize_t receive_once(size_t bytes)
 	ssize_t got;
 	int64_t wrong;
 
+	pause_now_and_then();
 	while ((got = recv(agent.descriptor, buffer, bytes, flags)) < 0 && (errno == EINTR || (flags && errno == EAGAIN)))
 		if (errno == EAGAIN)
 			wait_ready(agent.receive_mode, true);
@@ -402,6 +421,28 @@ static void step_linger0(void)
 	must(setsockopt(agent.descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) == 0, "SO_LINGER");
 }
 
+/* As in containers that do not allow it: nobody's descriptors can be copied from here. */
+static void step_deny_getfd(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_getfd, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(filter) / sizeof(*filter), filter};
+
+	must(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0, "no_new_privs");
+	must(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0, "seccomp");
+}
+
+static void step_nodelay(void)
+{
+	int one = 1;
+
+	must(setsockopt(agent.descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) == 0, "TCP_NODELAY");
+}
+
 static void step_cookie(void)
 {
 	uint64_t cookie = 0;
@@ -509,8 +550,12 @@ static void step_set(const char *name, char *value)
 		agent.stream_in = number(rest + 1);
 	} else if (strcmp(name, "slow") == 0) {
 		char *rest;
-		agent.slow_chunk_bytes = strtoull(value, &rest, 0);
+		agent.slow_chunk_bytes = smaller(strtoull(value, &rest, 0), POSITION_CHUNK_MAX);
 		agent.slow_pause_us = (unsigned)number(rest + 1);
+	} else if (strcmp(name, "pause") == 0) {
+		char *rest;
+		agent.pause_us = (unsigned)strtoull(value, &rest, 0);
+		agent.pause_state = number(rest + 1);
 	} else if (strcmp(name, "chunk") == 0) {
 		agent.chunk_bytes = smaller(number(value), POSITION_CHUNK_MAX);
 	} else if (strcmp(name, "send-mode") == 0) {
@@ -548,6 +593,12 @@ static bool run_plain(const char *name)
 		raise(SIGKILL);
 	else if (strcmp(name, "linger0") == 0)
 		step_linger0();
+	else if (strcmp(name, "nodelay") == 0)
+		step_nodelay();
+	else if (strcmp(name, "deny-getfd") == 0)
+		step_deny_getfd();
+	else if (strcmp(name, "stdio") == 0)
+		dprintf(agent.descriptor, "%s", ""); /* libc could have read ahead now */
 	else if (strcmp(name, "error") == 0)
 		step_error();
 	else if (strcmp(name, "state") == 0)
@@ -606,6 +657,7 @@ static char **run_steps(char **step)
 		char *name = *step++;
 		char *colon = strchr(name, ':');
 
+		pause_now_and_then();
 		if (strcmp(name, "fork") == 0) {
 			step = step_fork(step);
 			continue;

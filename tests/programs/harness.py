@@ -183,10 +183,21 @@ class Program:
         return self.output_path.read_text(errors="replace")
 
     def wait(self, timeout_s: float = WAIT_S) -> int:
+        if not self.ends_within(timeout_s):
+            raise Hang(f"{self.describe()} still runs after {timeout_s:g} s\n{stuck(self.pid)}")
+        return self.process.wait()
+
+    def ends_within(self, timeout_s: float) -> bool:
+        """Wakes when it ends, where subprocess would look now and then."""
+        if self.process.poll() is not None:
+            return True
+        watch = os.pidfd_open(self.pid)
         try:
-            return self.process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise Hang(f"{self.describe()} still runs after {timeout_s:g} s\n{stuck(self.pid)}") from None
+            poll = select.poll()
+            poll.register(watch, select.POLLIN)
+            return bool(poll.poll(timeout_s * 1000))
+        finally:
+            os.close(watch)
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout_s: float = WAIT_S) -> int:
         if self.process.poll() is None:
@@ -349,11 +360,13 @@ def meeting_names() -> dict[str, int]:
 
 def socket_inodes() -> set[int]:
     found = set()
-    for link in Path("/proc").glob("[0-9]*/fd/*"):
-        with contextlib.suppress(OSError):
-            target = os.readlink(link)
-            if target.startswith("socket:["):
-                found.add(int(target[8:-1]))
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):  # processes come and go meanwhile
+            for descriptor in os.listdir(f"/proc/{process}/fd"):
+                with contextlib.suppress(OSError):
+                    target = os.readlink(f"/proc/{process}/fd/{descriptor}")
+                    if target.startswith("socket:["):
+                        found.add(int(target[8:-1]))
     return found
 
 
