@@ -59,8 +59,8 @@ static void cursor_start(struct cursor *cursor, const struct iovec *pieces, size
 		cursor->left = TRANSFER_BYTES_MAX;
 }
 
-/* Copies the program's array in and checks it as the kernel does. 0 or a negative errno. */
-static int pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
+/* Copies the program's array in and checks it as the kernel does. Bytes of all pieces, or a negative errno. */
+static long pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
 {
 	size_t total = 0;
 
@@ -71,7 +71,7 @@ static int pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
 			return -EINVAL;
 		total += to[i].iov_len;
 	}
-	return total > SSIZE_MAX ? -EINVAL : 0;
+	return total > SSIZE_MAX ? -EINVAL : (long)total;
 }
 
 static long engine_send(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
@@ -97,17 +97,34 @@ static long engine_recv(struct sock *sock, int fd, const struct iovec *pieces, s
 static long engine_send_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct iovec copied[PIECES_MAX];
-	int error = pieces_copy(copied, pieces, count);
+	long total = pieces_copy(copied, pieces, count);
 
-	return error ? interpose_result(error) : engine_send(sock, fd, copied, count, flags);
+	return total < 0 ? interpose_result(total) : engine_send(sock, fd, copied, count, flags);
+}
+
+/* writev(2) of nothing does not get as far as the socket. */
+static long engine_writev(struct sock *sock, int fd, const struct iovec *pieces, size_t count)
+{
+	struct iovec copied[PIECES_MAX];
+	long total = pieces_copy(copied, pieces, count);
+
+	return total > 0 ? engine_send(sock, fd, copied, count, 0) : interpose_result(total);
 }
 
 static long engine_recv_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct iovec copied[PIECES_MAX];
-	int error = pieces_copy(copied, pieces, count);
+	long total = pieces_copy(copied, pieces, count);
 
-	return error ? interpose_result(error) : engine_recv(sock, fd, copied, count, flags);
+	return total < 0 ? interpose_result(total) : engine_recv(sock, fd, copied, count, flags);
+}
+
+static long engine_readv(struct sock *sock, int fd, const struct iovec *pieces, size_t count)
+{
+	struct iovec copied[PIECES_MAX];
+	long total = pieces_copy(copied, pieces, count);
+
+	return total > 0 ? engine_recv(sock, fd, copied, count, 0) : interpose_result(total);
 }
 
 /* A send of ours: unusual flags, attach, gate. 1: engine. */
@@ -208,7 +225,7 @@ EXPORT_AS(__write, write);
 APART ssize_t writev_ours(struct sock *sock, int fd, const struct iovec *pieces, int count)
 {
 	if (count >= 0 && count <= PIECES_MAX && send_begins(sock, fd, 0))
-		return engine_send_vector(sock, fd, pieces, (size_t)count, 0);
+		return engine_writev(sock, fd, pieces, (size_t)count);
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
 	return send_ends(sock, REAL(writev)(fd, pieces, count));
@@ -408,7 +425,7 @@ APART ssize_t readv_ours(struct sock *sock, int fd, const struct iovec *pieces, 
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
 	if (recv_begins(sock, fd, 0))
-		return engine_recv_vector(sock, fd, pieces, (size_t)count, 0);
+		return engine_readv(sock, fd, pieces, (size_t)count);
 	return recv_ends(sock, fd, REAL(readv)(fd, pieces, count));
 }
 

@@ -6,6 +6,7 @@
 
 #include "interpose/interpose.h"
 #include "sock/option.h"
+#include "wait/epoll.h"
 
 static int is_tcp(int domain, int type, int protocol)
 {
@@ -125,7 +126,9 @@ APART int shutdown_ours(struct sock *sock, int fd, int how)
 		return REAL(shutdown)(fd, how);
 	if (sock_enter(sock, fd)) {
 		local_shutdown(&sock->end, how);
-		return REAL(shutdown)(fd, how);
+		result = REAL(shutdown)(fd, how);
+		epoll_edge(sock);
+		return result;
 	}
 	fetch_or(&sock->shared->flags, SOCK_SHUT);
 	result = REAL(shutdown)(fd, how);

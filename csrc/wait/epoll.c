@@ -394,6 +394,22 @@ static void sock_ends(struct sock *sock)
 	spinlock_release(&sets_lock);
 }
 
+void epoll_edge(struct sock *sock)
+{
+	if (!load_relaxed(&sock->first_item))
+		return;
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
+		struct set *set = &sets[items[at - 1].set - 1];
+
+		if (!(items[at - 1].events & EPOLLET) || !item_events(&items[at - 1]))
+			continue;
+		ready_add(set, &items[at - 1]);
+		wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
 int epoll_start(void)
 {
 	sets = memory_private(SETS_MAX * sizeof(*sets));
@@ -718,6 +734,8 @@ static int translate(struct set *set, struct epoll_event *event, int gone)
 
 	if (!item)
 		return !tagged;
+	if (item->disabled) /* the kernel's one-shot shows error and end even when nothing else is wanted */
+		return 0;
 	if (tagged) {
 		event->data.u64 = item->data;
 		event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;

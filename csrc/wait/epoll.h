@@ -26,6 +26,9 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 /* The set is watched by a poll, a select or another set: its bell must speak for its rings. */
 void epoll_set_is_polled(int set_fd);
 
+/* The program did something to its socket for which Linux looks at edge-triggered items again: shutdown(2). */
+void epoll_edge(struct sock *sock);
+
 /* Before the first set. 0, or -ENOMEM: then nothing is accelerated. */
 int epoll_start(void);
 void epoll_fork_child(void);
