@@ -125,6 +125,7 @@ APART int shutdown_ours(struct sock *sock, int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return REAL(shutdown)(fd, how);
 	if (sock_enter(sock, fd)) {
+		local_check_end(&sock->end, fd); /* ENOTCONN after a reset */
 		local_shutdown(&sock->end, how);
 		result = REAL(shutdown)(fd, how);
 		epoll_edge(sock);

@@ -47,6 +47,7 @@ enum {
 	SOCK_GONE = 128, /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */
 	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_CORKED = 2048, /* MSG_MORE: by the kernel until a send without it */
 	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
 };
 

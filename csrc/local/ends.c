@@ -218,8 +218,9 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
 	local_sender_leave(end);
 	sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
-	/* Linux: EPIPE where FIN had come long before the reset (CLOSE_WAIT). */
-	store_release(&end->socket->pending_error, load_acquire(&end->rx->half_closed) ? EPIPE : ECONNRESET);
+	/* Linux: EPIPE where FIN had come long before the reset (CLOSE_WAIT), nothing where ours had gone too (CLOSE). */
+	error = !load_acquire(&end->rx->half_closed) ? ECONNRESET : load_relaxed(&end->tx->half_closed) ? 0 : EPIPE;
+	store_release(&end->socket->pending_error, (uint32_t)error);
 	count(counter_resets_emulated, 1);
 }
 

@@ -170,9 +170,14 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 	else
 		local_peer_gone(end, fd);
 	local_unlock_writer(end);
-	if (load_relaxed(&end->socket->pending_error))
+	switch (load_relaxed(&end->socket->pending_error)) {
+	case 0:
+		return said;
+	case EPIPE: /* FIN had come before the reset: who receives is shown the end, who sends or asks the error */
+		return 0;
+	default:
 		return -(long)exchange(&end->socket->pending_error, 0);
-	return said;
+	}
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------ */
@@ -423,6 +428,8 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 		                           : (turn < changes ? limit - position : UINT64_MAX);
 
 		if (turn & 1 && length > end->ring_bytes)
+			break;
+		if (!(turn & 1) && to->left < wanted && offset_waiting(fd) <= (long)skip) /* an error is for the next call */
 			break;
 		step = turn & 1 ? drain(end, ring_at, length, to) : peek_kernel_segment(fd, &skip, length, to);
 		if (step < 0 || (uint64_t)step < length)

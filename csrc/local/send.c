@@ -120,7 +120,7 @@ void local_move_to_kernel(struct local_end *end)
 
 static int ring_is_wanted(struct local_end *end, uint64_t tail)
 {
-	if (tail & SHM_TAIL_REVOKED || load_relaxed(&end->socket->flags) & SOCK_TX_KERNEL)
+	if (tail & SHM_TAIL_REVOKED || load_relaxed(&end->socket->flags) & (SOCK_TX_KERNEL | SOCK_CORKED))
 		return 0;
 	return !load_relaxed(&end->tx->resend_wanted);
 }
@@ -323,6 +323,8 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 		return refused(end, fd, sent);
 	advance_over(from, (size_t)sent);
 	store_relaxed(&end->acknowledgement_due, 0); /* a segment carries it */
+	if (load_relaxed(&end->socket->flags) & SOCK_CORKED && !(flags & MSG_MORE))
+		fetch_and(&end->socket->flags, ~(uint32_t)SOCK_CORKED);
 	return sent;
 }
 
@@ -397,6 +399,8 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
 	long result = 0;
 
 	local_lock_writer(end);
+	if (unlikely(flags & MSG_MORE)) /* what the kernel holds back, the kernel lets go */
+		fetch_or(&end->socket->flags, SOCK_CORKED);
 	while (!result && from->left) {
 		long step = send_step(end, fd, from, flags);
 

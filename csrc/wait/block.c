@@ -18,6 +18,7 @@ struct wait {
 	struct signal_mark mark;
 	int has_timeout;
 	int begun;
+	int ended;   /* after peeked bytes nothing more comes */
 	int nap;     /* sleep for a moment, not until something is there */
 	int handled; /* a handler with SA_RESTART has run */
 };
@@ -134,6 +135,16 @@ static long wait_readable(struct sock *sock, int fd, uint64_t seen, struct wait 
 	return wait_result(sock, fd, wait, slept);
 }
 
+/* Whether nothing more can come. Asked before the bytes are looked at. */
+static int has_ended(struct sock *sock, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
+
+	local_check_end(&sock->end, fd);
+	return load_relaxed(&sock->shared->pending_error) ||
+	       (sys_poll(&asked, 1, 0) == 1 && asked.revents & (POLLRDHUP | POLLHUP | POLLERR));
+}
+
 static size_t receive_target(struct sock *sock, int fd, size_t wanted, int flags)
 {
 	size_t low_water = (size_t)option_receive_low_water(sock, fd);
@@ -164,8 +175,12 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 			continue;
 		if (!wait.begun)
 			wait_begin(&wait, sock, fd, SO_RCVTIMEO);
-		if (received > 0) /* peeked bytes stay where they are: the kernel would wake us for them again and again */
+		if (wait.ended) /* fewer than asked for, and no more will come */
+			return received;
+		if (received > 0) { /* peeked bytes stay where they are: the kernel would wake us for them again and again */
 			wait.nap = 1;
+			wait.ended = has_ended(sock, fd);
+		}
 		result = wait_readable(sock, fd, seen, &wait);
 		if (result || (done && wait.handled))
 			return done ? (long)done : result;

@@ -467,21 +467,6 @@ void epoll_set_close(uint32_t index)
 	store_release(&set->state, 0);
 }
 
-void epoll_set_is_polled(int set_fd)
-{
-	struct set *set = set_of(set_fd);
-
-	if (!set)
-		return;
-	spinlock_acquire(&sets_lock);
-	set->polled = 1;
-	for (uint32_t i = 0; i < set->pairs_count; i++)
-		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
-	if (set->ready_first)
-		wake_set(set);
-	spinlock_release(&sets_lock);
-}
-
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
 	struct epoll_event registration = *event;
@@ -639,6 +624,30 @@ static void collect(struct set *set)
 			for (; bits; bits &= bits - 1)
 				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits));
 		}
+}
+
+static int has_events(const struct set *set)
+{
+	for (uint32_t at = set->ready_first; at; at = items[at - 1].next_ready)
+		if (item_events(&items[at - 1]))
+			return 1;
+	return 0;
+}
+
+void epoll_set_is_polled(int set_fd)
+{
+	struct set *set = set_of(set_fd);
+
+	if (!set)
+		return;
+	spinlock_acquire(&sets_lock);
+	set->polled = 1;
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	collect(set);
+	if (has_events(set))
+		wake_set(set);
+	spinlock_release(&sets_lock);
 }
 
 static void disarm(struct set *set, struct item *item)

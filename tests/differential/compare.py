@@ -27,7 +27,8 @@ RAW = ("c", "h")  # checksum and first bytes: only where `content` cannot be tol
 END_ERRORS = {"EAGAIN", "ECONNRESET", "EPIPE", "ENOTCONN"}  # what a torn connection may show, or no error
 CLOSES = ("close", "close_range")
 END_CALLS = (*CLOSES, "shutdown", "kill", "exit")
-SO_LINGER = 13
+SO_ERROR, SO_LINGER = 4, 13
+SHUT_RD, SHUT_RDWR = 0, 2
 AMOUNTS = ("r", "n", "e", "value", "events", "content", "missing", "count", "message_flags", *RAW)
 
 
@@ -65,6 +66,7 @@ class Walk:
         self.flights = (Flights(), Flights())
         self.loose: set[str] = set()
         self.torn: set[str] = set()  # connections
+        self.cut: set[str] = set()  # connections on which a reset was told under Byway, or the receiver shut down
         self.lingering: set[str] = set()  # ends whose close waits for the other's acknowledgement
         self.interrupted: set[str] = set()  # a send did not end: nobody knows how much it sent
         self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
@@ -81,6 +83,7 @@ class Walk:
             self.loosen_wakeup(step, ours, theirs)
             self.tear(step, {theirs.kind, ours.kind})
             self.note_linger(step)
+            self.note_cut(step, ours)
             if not self.same(step, theirs, ours):
                 found.append(Difference(index, step, show(theirs, index), show(ours, index)))
             if step.sends() and step.number("len") > PIECE_BYTES and {theirs.kind, ours.kind} & {BLOCKED, DIED}:
@@ -118,6 +121,13 @@ class Walk:
             change = self.lingering.add if step.number("on") and step.number("value") else self.lingering.discard
             change(end_of(step.text("fd")) or "")
 
+    def note_cut(self, step: Step, ours: Outcome) -> None:
+        asked = step.call == "getsockopt" and step.number("name") == SO_ERROR and ours.number("value")
+        shut = step.call == "shutdown" and step.number("how") in (SHUT_RD, SHUT_RDWR)
+        end = end_of(step.text("fd"))
+        if end and (asked or shut or ours.fields.get("e") in ("ECONNRESET", "EPIPE")):
+            self.cut.add(end[:-1])
+
     def tighten(self) -> None:
         under_way = {s for s in self.loose if any(f.bytes.get(s, 0) != 0 for f in self.flights)}
         self.loose = under_way | self.interrupted
@@ -134,11 +144,12 @@ class Walk:
         end = end_of(step.text("fd"))
         return bool(end and end[:-1] in self.torn)
 
-    def torn_same(self, theirs: Outcome, ours: Outcome) -> bool:
-        """Anything that an end can look like, but bytes that were sent before a FIN cannot be missing at the end."""
-        if {o.fields["e"] for o in (theirs, ours) if "e" in o.fields} - END_ERRORS:
+    def torn_same(self, theirs: Outcome, ours: Outcome, cut: bool) -> bool:
+        """Anything that an end can look like; but bytes that FIN follows are not missing."""
+        errors = {o.fields["e"] for o in (theirs, ours) if "e" in o.fields}
+        if errors - END_ERRORS and theirs.fields.get("e") != ours.fields.get("e"):
             return False
-        if "e" not in ours.fields and ours.number("missing") > theirs.number("missing"):
+        if "e" not in ours.fields and not cut and ours.number("missing") > theirs.number("missing"):
             return False
         if theirs.kind != ours.kind or theirs.finished_at != ours.finished_at:
             self.apart = {theirs.kind, ours.kind} <= {DONE, BLOCKED, DIED}
@@ -168,7 +179,7 @@ class Walk:
         if self.lingers(step, theirs, ours):
             return True
         if self.concerns_torn(step):
-            return self.torn_same(theirs, ours)
+            return self.torn_same(theirs, ours, (end_of(step.text("fd")) or "")[:-1] in self.cut)
         if not self.concerns_loose(step):
             return False
         if step.sends() and not self.send_is_open(step):
