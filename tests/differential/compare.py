@@ -144,10 +144,12 @@ class Walk:
         end = end_of(step.text("fd"))
         return bool(end and end[:-1] in self.torn)
 
-    def torn_same(self, theirs: Outcome, ours: Outcome, cut: bool) -> bool:
+    def torn_same(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
         """Anything that an end can look like; but bytes that FIN follows are not missing."""
         errors = {o.fields["e"] for o in (theirs, ours) if "e" in o.fields}
-        if errors - END_ERRORS and theirs.fields.get("e") != ours.fields.get("e"):
+        may = END_ERRORS | ({"EFAULT"} if step.text("pointer") == "bad" else set())
+        cut = (end_of(step.text("fd")) or "")[:-1] in self.cut
+        if errors - may and theirs.fields.get("e") != ours.fields.get("e"):
             return False
         if "e" not in ours.fields and not cut and ours.number("missing") > theirs.number("missing"):
             return False
@@ -179,7 +181,7 @@ class Walk:
         if self.lingers(step, theirs, ours):
             return True
         if self.concerns_torn(step):
-            return self.torn_same(theirs, ours, (end_of(step.text("fd")) or "")[:-1] in self.cut)
+            return self.torn_same(step, theirs, ours)
         if not self.concerns_loose(step):
             return False
         if step.sends() and not self.send_is_open(step):
