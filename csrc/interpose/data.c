@@ -74,13 +74,22 @@ static long pieces_copy(struct iovec *to, const struct iovec *from, size_t count
 	return total > SSIZE_MAX ? -EINVAL : (long)total;
 }
 
+/* A send of no bytes finds out whether the connection takes any. */
+static long send_nothing(struct sock *sock, int fd, int flags)
+{
+	local_check_end(&sock->end, fd);
+	if (load_relaxed(&sock->shared->pending_error))
+		return -(long)exchange(&sock->shared->pending_error, 0);
+	return sys_sendto(fd, NULL, 0, flags | MSG_NOSIGNAL);
+}
+
 static long engine_send(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct cursor from;
 	long result;
 
 	cursor_start(&from, pieces, count);
-	result = from.left ? block_send(sock, fd, &from, flags) : sys_sendto(fd, NULL, 0, flags | MSG_NOSIGNAL);
+	result = from.left ? block_send(sock, fd, &from, flags) : send_nothing(sock, fd, flags);
 	raise_pipe(result, flags);
 	return interpose_result(result);
 }
@@ -146,8 +155,10 @@ static int send_begins(struct sock *sock, int fd, int flags)
 static int recv_begins(struct sock *sock, int fd, int flags)
 {
 	if (unlikely(flags & (MSG_OOB | MSG_ERRQUEUE))) {
-		if (flags & MSG_OOB)
+		if (flags & MSG_OOB) {
 			leave_unusual(sock, fd, flags);
+			fetch_or(&sock->shared->flags, SOCK_URGENT);
+		}
 		fetch_add(&sock->gate, 1);
 		return 0;
 	}

@@ -47,6 +47,7 @@ enum {
 	SOCK_GONE = 128, /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */
 	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_URGENT = 4096, /* the program has received urgent data: SIOCINQ may stop at its mark */
 	SOCK_CORKED = 2048, /* MSG_MORE: by the kernel until a send without it */
 	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
 };
@@ -92,6 +93,8 @@ void local_service(struct local_end *end, int fd);
 /* Where the peer's process is gone, or has forked: finds out whether its death was a reset. 1 when it changed something: ask the kernel
  * again. No locks may be held. */
 int local_check_end(struct local_end *end, int fd);
+/* The same where the kernel has shown an end: one that the peer has not marked is its death, before the process is gone. */
+int local_believe_end(struct local_end *end, int fd);
 
 /* -- ends, section 7 -------------------------------------------------------------------------------------------------- */
 

@@ -180,12 +180,19 @@ void local_take_back(struct local_end *end, int fd)
 
 int local_check_end(struct local_end *end, int fd)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
-
 	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return 0;
 	/* One that has forked may live on when the last holder of the socket has ended. */
 	if (pair_peer_lives(end->pair) && !load_relaxed(&pair_peer(end->pair)->forked))
+		return 0;
+	return local_believe_end(end, fd);
+}
+
+int local_believe_end(struct local_end *end, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
+
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return 0;
 	if (sys_poll(&asked, 1, 0) != 1 || !(asked.revents & (POLLRDHUP | POLLHUP | POLLERR)))
 		return 0;

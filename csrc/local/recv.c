@@ -237,11 +237,21 @@ static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct 
 	return received;
 }
 
+/* SIOCINQ stops at urgent data, which bytes_received counts. */
+static int has_urgent(struct local_end *end, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+
+	return load_relaxed(&end->socket->flags) & SOCK_URGENT || (sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI);
+}
+
 /* Where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
 static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 {
 	int error = offset_received(fd, end->kernel_taken, position);
 
+	if (!error && *position != end->kernel_taken && has_urgent(end, fd))
+		*position = end->kernel_taken;
 	if (!error)
 		end->kernel_taken = *position;
 	return error;
@@ -249,10 +259,8 @@ static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 
 void local_count_from_here(struct local_end *end, int fd)
 {
-	uint64_t position;
-
 	local_lock_reader(end);
-	kernel_position(end, fd, &position);
+	offset_received(fd, end->kernel_taken, &end->kernel_taken);
 	store_relaxed(&end->acknowledgement_due, 1);
 	local_unlock_reader(end);
 }
@@ -299,10 +307,12 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 		return kernel_until_change(end, fd, taken, to, have);
 	if (have && offset_waiting(fd) <= 0) /* an end or an error is for the next call */
 		return -EAGAIN;
-	if (stays_with_kernel(end) && to->left && load_acquire(&end->rx->change_count) == changes) {
+	if ((!to->left || stays_with_kernel(end)) && load_acquire(&end->rx->change_count) == changes) {
 		mark = local_rx_mark(end);
 		waiting = kernel_receive(end, fd, UINT64_MAX, to);
-		return waiting > 0 || waiting == -EFAULT ? waiting : believe_end(end, fd, waiting, mark);
+		if (waiting > 0 || waiting == -EFAULT || (!waiting && !to->left))
+			return waiting;
+		return believe_end(end, fd, waiting, mark);
 	}
 	waiting = offset_waiting(fd);
 	mark = local_rx_mark(end);

@@ -139,10 +139,14 @@ static void account(struct sock *sock)
 
 void sock_last_close(struct sock *sock, int fd)
 {
+	int sole = is_sole_holder(sock);
+
+	if (!sole && sock_is_engine(sock) && load_relaxed(&sock->first_item)) /* sets go on showing what is unread (epoll(7)): the kernel's can */
+		sock_into_kernel(sock, fd, reason_shared);
 	if (sock_hooks.ends)
-		sock_hooks.ends(sock);
+		sock_hooks.ends(sock, !sole);
 	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
-		local_close(&sock->end, fd, is_sole_holder(sock));
+		local_close(&sock->end, fd, sole);
 }
 
 int sock_close_begin(struct sock *sock, int fd)

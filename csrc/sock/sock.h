@@ -61,7 +61,7 @@ int sock_start(void);
  * socket stays with the kernel. Set once at start. */
 struct sock_hooks {
 	int (*engine_begins)(struct sock *sock, int fd);
-	void (*ends)(struct sock *sock);
+	void (*ends)(struct sock *sock, int shared); /* `shared`: another process holds it, and the kernel's sets know it */
 };
 extern struct sock_hooks sock_hooks;
 

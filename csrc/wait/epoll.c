@@ -22,6 +22,7 @@
 #define KERNEL_TURN_US 20     /* rings that fill the program's array leave the kernel out for so long at most */
 #define SPIN_KERNEL_ASK_US 5  /* while spinning */
 #define BELL_DATA 0xb37a9e1150ca4d27 /* marks the bells among the kernel's events */
+#define DEATH_DATA 0x8f1c6a20d3b7e945 /* marks the pidfds of peers */
 #define ITEM_DATA 0x5d0cb7e213000000 /* marks items whose registration is ours; the item's index is in the low bits */
 #define ITEM_DATA_MASK 0xffffffffff000000
 #define KEPT_EVENTS (EPOLLIN | EPOLLRDHUP) /* registered with the kernel whether or not the program wants them now */
@@ -165,6 +166,16 @@ static uint32_t item_events(const struct item *item)
 	return ready & (item->events | ALWAYS_EVENTS);
 }
 
+/* What an item shows that the ready list has: an edge by the ring shows all that is ready, also where its bytes are gone. */
+static uint32_t edge_events(const struct item *item)
+{
+	uint32_t ready = item_events(item);
+
+	if (item->events & EPOLLET && item->events & READ_EVENTS && item->events & EPOLLOUT && !(ready & EPOLLOUT))
+		ready |= kernel_events(item->fd, EPOLLOUT) & EPOLLOUT;
+	return ready;
+}
+
 /* -- bells of sets (sets_lock) -------------------------------------------------------------------------------------------------- */
 
 static struct set_pair *set_pair_find(struct set *set, const struct pair *pair)
@@ -192,6 +203,8 @@ static struct set_pair *set_pair_new(struct set *set, struct pair *pair)
 		pair_bell_return(pair, bell);
 		return NULL;
 	}
+	event.data.u64 = DEATH_DATA;
+	sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, pair->peer_fd, &event);
 	found = &set->pairs[set->pairs_count];
 	*found = (struct set_pair){.pair = pair, .bell = (uint32_t)bell};
 	pair_reference(pair);
@@ -203,8 +216,10 @@ static struct set_pair *set_pair_new(struct set *set, struct pair *pair)
 
 static void set_pair_drop(struct set *set, struct set_pair *gone)
 {
-	if (!set->forked)
+	if (!set->forked) {
 		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, gone->pair->bells[gone->bell], NULL);
+		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, gone->pair->peer_fd, NULL);
+	}
 	fetch_and(&pair_own(gone->pair)->set_sleep_mask, ~(1u << gone->bell));
 	pair_bell_return(gone->pair, (int)gone->bell);
 	pair_release(gone->pair);
@@ -384,13 +399,27 @@ static int engine_begins(struct sock *sock, int fd)
 	return reason;
 }
 
-static void sock_ends(struct sock *sock)
+/* The kernel's set keeps what it has: it must have what the program registered. */
+static void untag(struct item *item)
+{
+	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
+
+	if (item->tagged)
+		sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
+}
+
+static void sock_ends(struct sock *sock, int shared)
 {
 	if (!load_relaxed(&sock->first_item))
 		return;
 	spinlock_acquire(&sets_lock);
-	while (sock->first_item)
-		item_free(&items[sock->first_item - 1]);
+	while (sock->first_item) {
+		struct item *item = &items[sock->first_item - 1];
+
+		if (shared)
+			untag(item);
+		item_free(item);
+	}
 	spinlock_release(&sets_lock);
 }
 
@@ -487,8 +516,8 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 	if (item && item->in_ready)
 		wake_set(set);
 	spinlock_release(&sets_lock);
-	if (reason)
-		sock_never(sock, fd, (enum reason)reason);
+	if (reason) /* the kernel alone speaks for it in this set */
+		sock_into_kernel(sock, fd, (enum reason)reason);
 	return 0;
 }
 
@@ -600,7 +629,8 @@ static int rings_have_posted(struct set *set)
 	return 0;
 }
 
-static void collect_socket(struct set *set, struct pair *pair, uint32_t channel)
+/* `dead`: the peer's process is. */
+static void collect_socket(struct set *set, struct pair *pair, uint32_t channel, int dead)
 {
 	uint32_t number = channel < SHM_CHANNELS_MAX ? pair->sockets[channel] : 0;
 
@@ -609,7 +639,8 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel)
 	for (uint32_t at = socks[number - 1].first_item; at; at = items[at - 1].next_of_sock)
 		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
 			local_service(&socks[number - 1].end, items[at - 1].fd);
-			ready_add(set, &items[at - 1]);
+			if (!dead || local_check_end(&socks[number - 1].end, items[at - 1].fd))
+				ready_add(set, &items[at - 1]);
 		}
 }
 
@@ -622,7 +653,7 @@ static void collect(struct set *set)
 			uint64_t bits = load_relaxed(word) ? exchange(word, 0) : 0;
 
 			for (; bits; bits &= bits - 1)
-				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits));
+				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits), 0);
 		}
 }
 
@@ -670,7 +701,7 @@ static int report(struct set *set, struct epoll_event *events, int count)
 		int last = (uint32_t)(item - items) + 1 == stop;
 
 		tell_what_is_missing(set, item);
-		ready = item_events(item);
+		ready = edge_events(item);
 		if (ready) {
 			events[reported].events = ready;
 			events[reported++].data.u64 = item->data;
@@ -729,6 +760,20 @@ static int some_peer_is_gone(struct set *set)
 	return 0;
 }
 
+/* A peer has died: whose bytes it has left unread is reset, and the kernel may have told of the end long ago. */
+static void bury(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	for (uint32_t i = 0; i < set->pairs_count; i++) {
+		struct pair *pair = set->pairs[i].pair;
+
+		store_relaxed(&pair->asked_ticks, 0);
+		for (uint32_t channel = 0; !pair_peer_lives(pair) && channel < SHM_CHANNELS_MAX; channel++)
+			collect_socket(set, pair, channel, 1);
+	}
+	spinlock_release(&sets_lock);
+}
+
 static int is_tagged(const struct epoll_event *event)
 {
 	return (event->data.u64 & ITEM_DATA_MASK) == ITEM_DATA;
@@ -740,6 +785,7 @@ static int translate(struct set *set, struct epoll_event *event, int gone)
 {
 	struct item *item = item_of_event(set, event, gone || set->one_shots);
 	int tagged = is_tagged(event);
+	int ended = gone || event->events & EPOLLRDHUP;
 
 	if (!item)
 		return !tagged;
@@ -749,8 +795,9 @@ static int translate(struct set *set, struct epoll_event *event, int gone)
 		event->data.u64 = item->data;
 		event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
 	}
-	if (gone && sock_is_engine(&socks[item->sock]) && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
-		local_check_end(&socks[item->sock].end, item->fd);
+	if (ended && sock_is_engine(&socks[item->sock])) {
+		if (local_believe_end(&socks[item->sock].end, item->fd))
+			event->events |= kernel_events(item->fd, item->events & 0x7fff) & (item->events | ALWAYS_EVENTS);
 		event->events |= item_events(item);
 	}
 	if (item->events & EPOLLONESHOT) {
@@ -784,7 +831,9 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 		struct epoll_event event = events[have + i];
 		int twin = 0;
 
-		if (event.data.u64 == BELL_DATA || !note_kernel_event(set, &event, gone))
+		if (event.data.u64 == DEATH_DATA)
+			bury(set);
+		if (event.data.u64 == BELL_DATA || event.data.u64 == DEATH_DATA || !note_kernel_event(set, &event, gone))
 			continue;
 		while (twin < have && events[twin].data.u64 != event.data.u64)
 			twin++;

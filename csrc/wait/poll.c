@@ -178,7 +178,7 @@ static long look_at_one(struct polling *polling)
 	if (polling->count != 1 || !sock || fd->events & ~(READ_EVENTS | WRITE_EVENTS))
 		return -1;
 	if (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
-	    !local_peer_is_well(&sock->end))
+	    load_relaxed(&sock->end.tx->half_closed) || !local_peer_is_well(&sock->end))
 		return -1;
 	known = ring_events(sock, fd->fd, fd->events);
 	if (!known || known & POLLERR || (fd->events & WRITE_EVENTS && !local_sends_by_ring(&sock->end)))
