@@ -71,6 +71,8 @@ void local_count_from_here(struct local_end *end, int fd);
 int local_readable(const struct local_end *end);
 /* Bytes published in the ring and not taken. */
 uint64_t local_ring_unread(const struct local_end *end);
+/* 1 when bytes of ours are unread in the ring: should the peer die now, that is a reset. */
+int local_peer_has_unread(const struct local_end *end);
 /* 1 when what we send goes by the ring now. */
 int local_sends_by_ring(const struct local_end *end);
 

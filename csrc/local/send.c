@@ -389,6 +389,10 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 	if (unlikely(load_relaxed(&end->broken)))
 		return -EPIPE;
 	if (unlikely(!ring_is_wanted(end, tail))) {
+		if (local_peer_has_unread(end) && !local_peer_is_well(end))
+			ask_socket(end, fd);
+		if (unlikely(load_relaxed(&end->socket->pending_error)))
+			return AGAIN;
 		if (load_relaxed(&end->tx->resend_wanted))
 			local_take_back(end, fd);
 		local_move_to_kernel(end);
@@ -433,6 +437,11 @@ void local_keep_error(struct local_end *end, long error)
 {
 	if (error < 0 && error != -EAGAIN && error != -EFAULT && error != -EPIPE)
 		store_release(&end->socket->pending_error, (uint32_t)-error);
+}
+
+int local_peer_has_unread(const struct local_end *end)
+{
+	return ((load_relaxed(&end->tx->tail) ^ load_relaxed(&end->tx->head)) & SHM_OFFSET_MASK) != 0;
 }
 
 int local_sends_by_ring(const struct local_end *end)

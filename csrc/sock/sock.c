@@ -144,7 +144,7 @@ void sock_last_close(struct sock *sock, int fd)
 	if (!sole && sock_is_engine(sock) && load_relaxed(&sock->first_item)) /* sets go on showing what is unread (epoll(7)): the kernel's can */
 		sock_into_kernel(sock, fd, reason_shared);
 	if (sock_hooks.ends)
-		sock_hooks.ends(sock, !sole);
+		sock_hooks.ends(sock, !sole || load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER);
 	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
 		local_close(&sock->end, fd, sole);
 }

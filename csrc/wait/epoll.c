@@ -63,10 +63,21 @@ struct item {
 	uint8_t in_ready;
 	uint8_t disabled; /* EPOLLONESHOT has fired */
 	uint8_t tagged;   /* registered with ITEM_DATA */
+	uint8_t reset;    /* edge-triggered: the edge of an emulated reset is on its way, and has been reported */
 	uint8_t deleted;  /* with `tagged`: EPOLL_CTL_DEL that the kernel was not told */
 };
 
 static void item_free(struct item *item);
+
+/* What the kernel is told of an item that it knows as the program does: an end must be told apart from bytes. */
+static struct epoll_event registration_of(const struct epoll_event *event)
+{
+	struct epoll_event registration = *event;
+
+	if (event->events & EPOLLIN && !(event->events & EPOLLEXCLUSIVE))
+		registration.events |= EPOLLRDHUP;
+	return registration;
+}
 
 static struct set *sets;   /* SETS_MAX */
 static struct item *items; /* ITEMS_MAX */
@@ -160,8 +171,9 @@ static uint32_t item_events(const struct item *item)
 	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
 	    (local_sends_by_ring(&sock->end) || kernel_events(item->fd, EPOLLOUT)))
 		ready |= EPOLLOUT;
-	/* An end that the peer has marked is in the kernel already. */
-	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed)))
+	/* An end that the peer has marked is in the kernel already, and so is our own shutdown. */
+	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
+	              load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL))
 		ready |= kernel_events(item->fd, item->events & 0x7fff);
 	return ready & (item->events | ALWAYS_EVENTS);
 }
@@ -404,8 +416,7 @@ static void untag(struct item *item)
 {
 	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
 
-	if (item->tagged)
-		sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
+	sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
 }
 
 static void sock_ends(struct sock *sock, int shared)
@@ -416,7 +427,7 @@ static void sock_ends(struct sock *sock, int shared)
 	while (sock->first_item) {
 		struct item *item = &items[sock->first_item - 1];
 
-		if (shared)
+		if (shared && !item->disabled)
 			untag(item);
 		item_free(item);
 	}
@@ -498,7 +509,7 @@ void epoll_set_close(uint32_t index)
 
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
-	struct epoll_event registration = *event;
+	struct epoll_event registration = registration_of(event);
 	long error = sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &registration);
 	struct item *item;
 	int reason = 0;
@@ -507,9 +518,11 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 		return error;
 	spinlock_acquire(&sets_lock);
 	item = set->forked ? NULL : item_new(set, sock, fd);
-	if (!item)
+	if (!item) {
 		reason = set->forked ? reason_shared : reason_table_full;
-	else if (sock_is_engine(sock) && !set_watches(set, sock, item))
+		registration = *event;
+		sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, fd, &registration);
+	} else if (sock_is_engine(sock) && !set_watches(set, sock, item))
 		reason = watch_begin(set, sock);
 	if (item)
 		item_arm(set, item, event);
@@ -535,7 +548,7 @@ static long control_tagged(struct set *set, struct item *item, int operation, co
 		return 0;
 	}
 	if (event->events & MODES) {
-		struct epoll_event registration = *event;
+		struct epoll_event registration = registration_of(event);
 		long error;
 
 		if (item->deleted) /* some modes can only be added */
@@ -557,7 +570,7 @@ static long control_plain(struct set *set, struct item *item, int operation, int
 	long error;
 
 	if (event)
-		registration = *event;
+		registration = registration_of(event);
 	error = sys_epoll_ctl(set->fd, operation, fd, operation == EPOLL_CTL_DEL ? NULL : &registration);
 	if (error || !item)
 		return error;
@@ -783,28 +796,32 @@ static int is_tagged(const struct epoll_event *event)
  * 0: nothing. sets_lock. */
 static int translate(struct set *set, struct epoll_event *event, int gone)
 {
-	struct item *item = item_of_event(set, event, gone || set->one_shots);
-	int tagged = is_tagged(event);
 	int ended = gone || event->events & EPOLLRDHUP;
+	struct item *item = item_of_event(set, event, ended || set->one_shots);
+	int tagged = is_tagged(event);
 
 	if (!item)
 		return !tagged;
 	if (item->disabled) /* the kernel's one-shot shows error and end even when nothing else is wanted */
 		return 0;
-	if (tagged) {
-		event->data.u64 = item->data;
-		event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
+	if (item->reset) {
+		item->reset = 0;
+		return 0;
 	}
-	if (ended && sock_is_engine(&socks[item->sock])) {
-		if (local_believe_end(&socks[item->sock].end, item->fd))
+	event->data.u64 = item->data;
+	event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
+	if (ended && !item->deleted && sock_is_engine(&socks[item->sock])) {
+		if (local_believe_end(&socks[item->sock].end, item->fd)) {
 			event->events |= kernel_events(item->fd, item->events & 0x7fff) & (item->events | ALWAYS_EVENTS);
+			item->reset = item->events & EPOLLET && load_relaxed(&socks[item->sock].shared->pending_error);
+		}
 		event->events |= item_events(item);
 	}
 	if (item->events & EPOLLONESHOT) {
 		item->disabled = 1;
 		ready_remove(set, item);
 	}
-	if (!event->events)
+	if (!event->events && tagged)
 		quiet_kernel(set, item);
 	return event->events != 0;
 }
@@ -813,7 +830,7 @@ static int note_kernel_event(struct set *set, struct epoll_event *event, int gon
 {
 	int shown;
 
-	if (!is_tagged(event) && !set->one_shots && !gone)
+	if (!is_tagged(event) && !set->one_shots && !gone && !(event->events & EPOLLRDHUP))
 		return 1;
 	spinlock_acquire(&sets_lock);
 	shown = translate(set, event, gone);

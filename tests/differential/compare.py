@@ -82,6 +82,8 @@ class Walk:
             self.loosen(step)
             self.loosen_wakeup(step, ours, theirs)
             self.tear(step, {theirs.kind, ours.kind})
+            if theirs.finished_at is not None and theirs.finished_at == ours.finished_at != index:
+                self.tear(self.case.steps[theirs.finished_at], set())  # the end of the connection ended this call
             self.note_linger(step)
             self.note_cut(step, ours)
             if not self.same(step, theirs, ours):
