@@ -64,6 +64,10 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags);
  * without MSG_DONTWAIT the kernel is not asked for an end more than every 20 us: the caller is going to wait. */
 long local_recv(struct local_end *end, int fd, struct cursor *to, int flags);
 
+/* 1 when the next byte is one of urgent data, which a receive that has some bytes does not pass. */
+int local_is_at_mark(struct local_end *end, int fd);
+/* The same of a peek that has shown `peeked` bytes. */
+int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked);
 /* When the engine begins: our own count of the kernel's bytes starts where the kernel says. */
 void local_count_from_here(struct local_end *end, int fd);
 

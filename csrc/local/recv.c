@@ -1,6 +1,7 @@
 /* Section 4: taking bytes from the carrier whose turn it is, over changes of carrier, and believing the end.
  * Called by wait/block.c. Lock: the reader's, held over every function here but the entry points. */
 #include <errno.h>
+#include <linux/sockios.h>
 
 #include "base/clock.h"
 #include "base/copy.h"
@@ -245,6 +246,20 @@ static int has_urgent(struct local_end *end, int fd)
 	return load_relaxed(&end->socket->flags) & SOCK_URGENT || (sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI);
 }
 
+int local_is_at_mark(struct local_end *end, int fd)
+{
+	int at = 0;
+
+	return !(load_relaxed(&end->rx->changes_taken) & 1) && !sys_ioctl(fd, SIOCATMARK, &at) && at;
+}
+
+int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked)
+{
+	long waiting = offset_waiting(fd);
+
+	return waiting >= 0 && peeked >= local_ring_unread(end) + (uint64_t)waiting && has_urgent(end, fd);
+}
+
 /* Where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
 static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 {
@@ -305,7 +320,7 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 
 	if (taken < changes)
 		return kernel_until_change(end, fd, taken, to, have);
-	if (have && offset_waiting(fd) <= 0) /* an end or an error is for the next call */
+	if (have && (offset_waiting(fd) <= 0 || local_is_at_mark(end, fd))) /* an end or an error is for the next call */
 		return -EAGAIN;
 	if ((!to->left || stays_with_kernel(end)) && load_acquire(&end->rx->change_count) == changes) {
 		mark = local_rx_mark(end);

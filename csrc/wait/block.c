@@ -228,6 +228,8 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 				local_keep_error(&sock->end, received);
 			return done ? (long)done : received;
 		}
+		if (done && (flags & MSG_PEEK ? local_peek_meets_mark(&sock->end, fd, done) : local_is_at_mark(&sock->end, fd)))
+			return (long)done; /* a receive that has something does not pass urgent data */
 		if (received > 0 && !(flags & MSG_PEEK))
 			continue;
 		if (!wait->begun)

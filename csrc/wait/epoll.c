@@ -268,7 +268,7 @@ static void watch_end(struct set *set, struct sock *sock)
 
 static int can_be_tagged(const struct set *set, const struct item *item)
 {
-	return !(item->events & MODES) && !set->forked && sock_is_engine(&socks[item->sock]);
+	return !(item->events & MODES) && !set->forked && !set->polled && sock_is_engine(&socks[item->sock]);
 }
 
 static long tell_kernel(struct set *set, struct item *item, uint32_t events)
@@ -388,6 +388,31 @@ static void wake_set(struct set *set)
 		pair_ring_own(set->pairs[0].pair, (int)set->pairs[0].bell);
 }
 
+/* The kernel's set keeps what it has: it must have what the program registered. */
+static void untag(struct item *item)
+{
+	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
+
+	sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
+}
+
+/* Who polls the set sees the kernel's view of it: that must be of what the program registered. */
+static void untag_all(struct set *set)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
+		struct item *item = &items[i];
+
+		if (item->set != (uint32_t)(set - sets) + 1 || !item->tagged)
+			continue;
+		untag(item);
+		item->tagged = 0;
+		if (item->deleted)
+			item_free(item);
+		else if (item_events(item))
+			ready_add(set, item);
+	}
+}
+
 /* -- hooks of sock/ ------------------------------------------------------------------------------------------------------------------ */
 
 static int engine_begins(struct sock *sock, int fd)
@@ -409,14 +434,6 @@ static int engine_begins(struct sock *sock, int fd)
 			tag(&sets[items[at - 1].set - 1], &items[at - 1]);
 	spinlock_release(&sets_lock);
 	return reason;
-}
-
-/* The kernel's set keeps what it has: it must have what the program registered. */
-static void untag(struct item *item)
-{
-	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
-
-	sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
 }
 
 static void sock_ends(struct sock *sock, int shared)
@@ -685,6 +702,8 @@ void epoll_set_is_polled(int set_fd)
 	if (!set)
 		return;
 	spinlock_acquire(&sets_lock);
+	if (!set->polled)
+		untag_all(set);
 	set->polled = 1;
 	for (uint32_t i = 0; i < set->pairs_count; i++)
 		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
