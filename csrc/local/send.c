@@ -16,7 +16,7 @@
 
 #define PIECES_MAX 1024 /* UIO_MAXIOV */
 #define PUBLISH_BYTES_MIN 4096
-#define WHOLE_BYTES_MAX 16384        /* Linux shows it all at once, whoever looks */
+#define WHOLE_BYTES_MAX 16384 /* Linux shows it all at once, whoever looks */
 #define WHOLE_BYTES_MAX_ASLEEP 65536 /* the same to who sleeps */
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000

@@ -141,7 +141,8 @@ void sock_last_close(struct sock *sock, int fd)
 {
 	int sole = is_sole_holder(sock);
 
-	if (!sole && sock_is_engine(sock) && load_relaxed(&sock->first_item)) /* sets go on showing what is unread (epoll(7)): the kernel's can */
+	/* Sets go on showing what is unread (epoll(7)), and only the kernel knows then. */
+	if (!sole && sock_is_engine(sock) && load_relaxed(&sock->first_item))
 		sock_into_kernel(sock, fd, reason_shared);
 	if (sock_hooks.ends)
 		sock_hooks.ends(sock, !sole || load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER);

@@ -183,8 +183,10 @@ static uint32_t edge_events(const struct item *item)
 {
 	uint32_t ready = item_events(item);
 
-	if (item->events & EPOLLET && item->events & READ_EVENTS && item->events & EPOLLOUT && !(ready & EPOLLOUT))
-		ready |= kernel_events(item->fd, EPOLLOUT) & EPOLLOUT;
+	if (ready & EPOLLOUT || !(item->events & EPOLLET) || !(item->events & READ_EVENTS) || !(item->events & EPOLLOUT))
+		return ready;
+	if (local_sends_by_ring(&socks[item->sock].end) || kernel_events(item->fd, EPOLLOUT) & EPOLLOUT)
+		ready |= EPOLLOUT;
 	return ready;
 }
 
