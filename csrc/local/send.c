@@ -17,6 +17,7 @@
 #define PIECES_MAX 1024 /* UIO_MAXIOV */
 #define PUBLISH_BYTES_MIN 4096
 #define WHOLE_BYTES_MAX 16384 /* Linux shows it all at once, whoever looks */
+#define WHOLE_BYTES_MAX_WATCHED 32768 /* the same to epoll sets: one edge */
 #define WHOLE_BYTES_MAX_ASLEEP 65536 /* the same to who sleeps */
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000
@@ -197,7 +198,7 @@ static uint64_t room_for_more(struct local_end *end, uint64_t tail, uint64_t roo
 {
 	if (left <= WHOLE_BYTES_MAX_ASLEEP && load_relaxed(&end->tx->sleep_mask)) /* and makes no room */
 		return 0;
-	if (left <= WHOLE_BYTES_MAX)
+	if (left <= (load_relaxed(&end->tx->watch_mask) ? WHOLE_BYTES_MAX_WATCHED : WHOLE_BYTES_MAX))
 		return wait_for_room(end, tail, left);
 	return room ? room : wait_for_room(end, tail, 1);
 }

@@ -395,7 +395,8 @@ static void untag(struct item *item)
 {
 	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
 
-	sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
+	if (item->tagged) /* others may be edge-triggered, and would show one */
+		sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
 }
 
 /* Who polls the set sees the kernel's view of it: that must be of what the program registered. */
@@ -446,7 +447,7 @@ static void sock_ends(struct sock *sock, int shared)
 	while (sock->first_item) {
 		struct item *item = &items[sock->first_item - 1];
 
-		if (shared && !item->disabled)
+		if (shared)
 			untag(item);
 		item_free(item);
 	}
