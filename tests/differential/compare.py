@@ -158,7 +158,7 @@ class Walk:
         if theirs.kind != ours.kind or theirs.finished_at != ours.finished_at:
             self.apart = {theirs.kind, ours.kind} <= {DONE, BLOCKED, DIED}
             return self.apart
-        return rest_of(theirs, "signals", "state") == rest_of(ours, "signals", "state")
+        return rest_of(theirs, "signals", "state", "took") == rest_of(ours, "signals", "state", "took")
 
     def lingers(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
         """SO_LINGER waits until FIN is acknowledged, which the other kernel puts off by its timer of delayed
