@@ -7,6 +7,14 @@
 #include "wait/epoll.h"
 #include "wait/signal.h"
 
+/* A program that is short of memory gets back what was had in vain. */
+static void give_up(int error)
+{
+	epoll_stop();
+	sock_stop();
+	log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);
+}
+
 void interpose_start(void)
 {
 	static uint32_t state; /* 0, 1 starting, 2 started */
@@ -27,7 +35,7 @@ void interpose_start(void)
 	if (!error && options.enabled)
 		error = arena_start();
 	if (error)
-		log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);
+		give_up(error);
 	store_release(&state, 2);
 }
 

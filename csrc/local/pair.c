@@ -22,10 +22,21 @@
 #define MANY_PAIRS 32 /* with more pairs than this, each gets fewer bells */
 #define BELLS_OF_MANY 2
 
-struct pair pairs[PAIRS_MAX];
+struct pair *pairs;
 
 static struct spinlock pairs_lock;
 static uint32_t pairs_count;
+
+int pair_table_make(void)
+{
+	pairs = memory_private(PAIRS_MAX * sizeof(*pairs));
+	return pairs ? 0 : -ENOMEM;
+}
+
+void pair_table_release(void)
+{
+	pairs = memory_release(pairs, PAIRS_MAX * sizeof(*pairs));
+}
 
 uint32_t pair_index(const struct pair *pair)
 {
@@ -383,14 +394,14 @@ void pair_release(struct pair *pair)
 void pair_all_inherited(void)
 {
 	pairs_lock.held = 0;
-	for (uint32_t i = 0; i < PAIRS_MAX; i++)
+	for (uint32_t i = 0; pairs && i < PAIRS_MAX; i++)
 		if (pairs[i].state)
 			pairs[i].inherited = 1;
 }
 
 void pair_all_forked(void)
 {
-	for (uint32_t i = 0; i < PAIRS_MAX; i++)
+	for (uint32_t i = 0; pairs && i < PAIRS_MAX; i++)
 		if (load_acquire(&pairs[i].state) == 2)
 			store_release(&pair_own(&pairs[i])->forked, 1);
 }

@@ -46,7 +46,11 @@ struct pair {
 
 #define PAIR_BELL_SET 0x80000000u
 
-extern struct pair pairs[PAIRS_MAX];
+extern struct pair *pairs; /* PAIRS_MAX of them, or NULL: pair_table_make failed, or was not called */
+
+/* Before the first pair. 0, or -ENOMEM: then nothing is accelerated. */
+int pair_table_make(void);
+void pair_table_release(void);
 
 uint32_t pair_index(const struct pair *pair);
 

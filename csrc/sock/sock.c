@@ -19,7 +19,13 @@ static struct spinlock fork_lock; /* held while ENGINE is set, and over fork: a 
 int sock_start(void)
 {
 	socks = memory_private(SHM_SOCKETS_MAX * sizeof(*socks));
-	return socks ? 0 : -ENOMEM;
+	return socks ? pair_table_make() : -ENOMEM;
+}
+
+void sock_stop(void)
+{
+	socks = memory_release(socks, SHM_SOCKETS_MAX * sizeof(*socks));
+	pair_table_release();
 }
 
 static int socket_int(int fd, int name)

@@ -53,6 +53,8 @@ extern struct sock *socks; /* SHM_SOCKETS_MAX of them */
 
 /* Before the first socket. 0, or -ENOMEM: then nothing is accelerated. */
 int sock_start(void);
+/* Something else is missing: what the program is short of is given back to it. */
+void sock_stop(void);
 
 /* What the layer above does when a socket begins to go through the engine, and when it ends. 0, or a reason: then the
  * socket stays with the kernel. Set once at start. */

@@ -402,6 +402,12 @@ int epoll_start(void)
 	return sets && items ? 0 : -ENOMEM;
 }
 
+void epoll_stop(void)
+{
+	sets = memory_release(sets, SETS_MAX * sizeof(*sets));
+	items = memory_release(items, ITEMS_MAX * sizeof(*items));
+}
+
 void epoll_fork_child(void)
 {
 	sets_lock.held = 0;

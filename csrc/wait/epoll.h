@@ -28,6 +28,7 @@ void epoll_set_is_polled(int set_fd);
 
 /* Before the first set. 0, or -ENOMEM: then nothing is accelerated. */
 int epoll_start(void);
+void epoll_stop(void); /* see sock_stop */
 void epoll_fork_child(void);
 
 /* SO_RCVLOWAT: the ring and the kernel together have as many bytes. */
