@@ -3,7 +3,9 @@
 #include "base/crash.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "interpose/image.h"
 #include "interpose/interpose.h"
+#include "sock/passport.h"
 #include "wait/epoll.h"
 #include "wait/signal.h"
 
@@ -29,10 +31,11 @@ void interpose_start(void)
 	options_start();
 	crash_start();
 	signal_guard_copies();
+	image_start();
 	error = options.enabled ? sock_start() : 0;
 	if (!error && options.enabled)
 		error = epoll_start();
-	if (!error && options.enabled)
+	if (options.enabled && !passport_take(!error) && !error)
 		error = arena_start();
 	if (error)
 		give_up(error);

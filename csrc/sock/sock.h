@@ -47,6 +47,11 @@ struct sock {
 	uint32_t try_step;
 	/* epoll items (wait/epoll.c): index + 1 of the first, under the lock of the sets */
 	uint32_t first_item;
+	/* around exec: one thread */
+	uint32_t passes; /* it is in the list for the next image, at this place + 1 */
+	uint32_t given;  /* to the kernel, for the exec that comes */
+	uint32_t closing; /* exec closes it; 2: and SO_LINGER is to be put back if exec fails */
+	struct linger linger;
 };
 
 extern struct sock *socks; /* SHM_SOCKETS_MAX of them */
@@ -89,6 +94,17 @@ int sock_close_begin(struct sock *sock, int fd);
 void sock_closed(struct sock *sock);
 /* The process ends in good order with its sockets open. */
 void sock_all_exit(void);
+/* Before exec, of a socket that the exec closes: as sock_close_begin and a kernel close that comes later. sock_not_closed:
+ * the exec failed. */
+void sock_exec_closes(struct sock *sock, int fd);
+void sock_not_closed(struct sock *sock, int fd);
+/* No socket begins to go through the engine, and no fork is made, between these two. */
+void sock_hold_still(void);
+void sock_go_on(void);
+/* Whether no other living process holds it. */
+int sock_is_sole_holder(struct sock *sock);
+/* In a new image: slot `index`, held by this process since the image before, is this socket again; no descriptor yet. */
+struct sock *sock_found(uint32_t index);
 /* Around fork. */
 void sock_fork_prepare(void);
 void sock_fork_parent(void);

@@ -472,6 +472,49 @@ void epoll_set_is_polled(int set_fd)
 	spinlock_release(&sets_lock);
 }
 
+/* As the program registered it, for whoever does not know our tags. sets_lock. */
+static void untag(struct set *set, struct item *item)
+{
+	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
+
+	if (!item->tagged)
+		return;
+	sys_epoll_ctl(set->fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
+	item->tagged = 0;
+	if (item->deleted)
+		item_free(item);
+}
+
+/* 1, and a copy of the item, when it is of this set: no ring is watched for it any more. */
+static int unwatch(struct set *set, struct item *item, struct item *copy)
+{
+	uint32_t number = (uint32_t)(set - sets) + 1;
+
+	spinlock_acquire(&sets_lock);
+	if (item->set == number)
+		untag(set, item);
+	if (item->set == number && sock_is_engine(&socks[item->sock]))
+		watch_end(set, &socks[item->sock]);
+	*copy = *item;
+	spinlock_release(&sets_lock);
+	return copy->set == number;
+}
+
+void epoll_set_passes(uint32_t index)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
+		struct epoll_event event;
+		struct item item;
+
+		if (!unwatch(&sets[index], &items[i], &item) || !sock_is_engine(&socks[item.sock]))
+			continue;
+		while (sock_into_kernel(&socks[item.sock], item.fd, reason_inherited))
+			; /* a signal: exec is not interrupted by one */
+		event = (struct epoll_event){.events = item.disabled ? EPOLLONESHOT : item.events, .data.u64 = item.data};
+		sys_epoll_ctl(sets[index].fd, EPOLL_CTL_ADD, item.fd, &event); /* where another socket has come in its place */
+	}
+}
+
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
 	struct epoll_event registration = *event;

@@ -26,6 +26,9 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 /* The set is watched by a poll, a select or another set: its bell must speak for its rings. */
 void epoll_set_is_polled(int set_fd);
 
+/* Before an exec that leaves the set open: from now on the kernel alone has it, and its sockets, for good. */
+void epoll_set_passes(uint32_t set);
+
 /* Before the first set. 0, or -ENOMEM: then nothing is accelerated. */
 int epoll_start(void);
 void epoll_stop(void); /* see sock_stop */
