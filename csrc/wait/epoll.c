@@ -884,11 +884,35 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 	return total;
 }
 
+/* The kernel gave us the bell, and somebody else sleeps: what the rings have is his. Who rang has cleared the bit for all, so
+ * it is set again; set the bit, then look. */
+static void pass_bell_on(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	if (set->sleepers || set->polled) {
+		for (uint32_t i = 0; i < set->pairs_count; i++)
+			fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+		if (rings_have_posted(set))
+			wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
+static int has_bell(const struct epoll_event *events, long count)
+{
+	for (long i = 0; i < count; i++)
+		if (events[i].data.u64 == BELL_DATA)
+			return 1;
+	return 0;
+}
+
 static long kernel_gives(struct set *set, int fd, struct epoll_event *events, int have, int count)
 {
 	long got = sys_epoll_wait(fd, events + have, count - have, 0);
 
 	store_relaxed(&set->kernel_asked, cpu_ticks());
+	if (unlikely(has_bell(events + have, got)))
+		pass_bell_on(set);
 	return got < 0 ? (have ? have : got) : merge(set, events, have, (int)got);
 }
 
@@ -976,15 +1000,6 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
 	}
 	sleep_withdraw(set);
 	return got > 0 ? merge(set, events, 0, (int)got) : got;
-}
-
-/* The bell may have come together with the kernel's events, and somebody else sleeps: the rings are his. */
-static void pass_bell_on(struct set *set)
-{
-	spinlock_acquire(&sets_lock);
-	if ((set->sleepers || set->polled) && rings_have_posted(set))
-		wake_set(set);
-	spinlock_release(&sets_lock);
 }
 
 static long wait_loop(struct set *set, int fd, struct epoll_event *events, int count, uint64_t deadline_ns,
