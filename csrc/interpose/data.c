@@ -59,8 +59,8 @@ static void cursor_start(struct cursor *cursor, const struct iovec *pieces, size
 		cursor->left = TRANSFER_BYTES_MAX;
 }
 
-/* Copies the program's array in and checks it as the kernel does. 0 or a negative errno. */
-static int pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
+/* Copies the program's array in and checks it as the kernel does. Bytes of all pieces, or a negative errno. */
+static long pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
 {
 	size_t total = 0;
 
@@ -71,7 +71,16 @@ static int pieces_copy(struct iovec *to, const struct iovec *from, size_t count)
 			return -EINVAL;
 		total += to[i].iov_len;
 	}
-	return total > SSIZE_MAX ? -EINVAL : 0;
+	return total > SSIZE_MAX ? -EINVAL : (long)total;
+}
+
+/* A send of no bytes finds out whether the connection takes any. */
+static long send_nothing(struct sock *sock, int fd, int flags)
+{
+	local_check_end(&sock->end, fd);
+	if (load_relaxed(&sock->shared->pending_error))
+		return -(long)exchange(&sock->shared->pending_error, 0);
+	return sys_sendto(fd, NULL, 0, flags | MSG_NOSIGNAL);
 }
 
 static long engine_send(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
@@ -80,7 +89,7 @@ static long engine_send(struct sock *sock, int fd, const struct iovec *pieces, s
 	long result;
 
 	cursor_start(&from, pieces, count);
-	result = from.left ? block_send(sock, fd, &from, flags) : sys_sendto(fd, NULL, 0, flags | MSG_NOSIGNAL);
+	result = from.left ? block_send(sock, fd, &from, flags) : send_nothing(sock, fd, flags);
 	raise_pipe(result, flags);
 	return interpose_result(result);
 }
@@ -97,17 +106,34 @@ static long engine_recv(struct sock *sock, int fd, const struct iovec *pieces, s
 static long engine_send_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct iovec copied[PIECES_MAX];
-	int error = pieces_copy(copied, pieces, count);
+	long total = pieces_copy(copied, pieces, count);
 
-	return error ? interpose_result(error) : engine_send(sock, fd, copied, count, flags);
+	return total < 0 ? interpose_result(total) : engine_send(sock, fd, copied, count, flags);
+}
+
+/* writev(2) of nothing does not get as far as the socket. */
+static long engine_writev(struct sock *sock, int fd, const struct iovec *pieces, size_t count)
+{
+	struct iovec copied[PIECES_MAX];
+	long total = pieces_copy(copied, pieces, count);
+
+	return total > 0 ? engine_send(sock, fd, copied, count, 0) : interpose_result(total);
 }
 
 static long engine_recv_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct iovec copied[PIECES_MAX];
-	int error = pieces_copy(copied, pieces, count);
+	long total = pieces_copy(copied, pieces, count);
 
-	return error ? interpose_result(error) : engine_recv(sock, fd, copied, count, flags);
+	return total < 0 ? interpose_result(total) : engine_recv(sock, fd, copied, count, flags);
+}
+
+static long engine_readv(struct sock *sock, int fd, const struct iovec *pieces, size_t count)
+{
+	struct iovec copied[PIECES_MAX];
+	long total = pieces_copy(copied, pieces, count);
+
+	return total > 0 ? engine_recv(sock, fd, copied, count, 0) : interpose_result(total);
 }
 
 /* A send of ours: unusual flags, attach, gate. 1: engine. */
@@ -129,8 +155,10 @@ static int send_begins(struct sock *sock, int fd, int flags)
 static int recv_begins(struct sock *sock, int fd, int flags)
 {
 	if (unlikely(flags & (MSG_OOB | MSG_ERRQUEUE))) {
-		if (flags & MSG_OOB)
+		if (flags & MSG_OOB) {
 			leave_unusual(sock, fd, flags);
+			fetch_or(&sock->shared->flags, SOCK_URGENT);
+		}
 		fetch_add(&sock->gate, 1);
 		return 0;
 	}
@@ -208,7 +236,7 @@ EXPORT_AS(__write, write);
 APART ssize_t writev_ours(struct sock *sock, int fd, const struct iovec *pieces, int count)
 {
 	if (count >= 0 && count <= PIECES_MAX && send_begins(sock, fd, 0))
-		return engine_send_vector(sock, fd, pieces, (size_t)count, 0);
+		return engine_writev(sock, fd, pieces, (size_t)count);
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
 	return send_ends(sock, REAL(writev)(fd, pieces, count));
@@ -408,7 +436,7 @@ APART ssize_t readv_ours(struct sock *sock, int fd, const struct iovec *pieces, 
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
 	if (recv_begins(sock, fd, 0))
-		return engine_recv_vector(sock, fd, pieces, (size_t)count, 0);
+		return engine_readv(sock, fd, pieces, (size_t)count);
 	return recv_ends(sock, fd, REAL(readv)(fd, pieces, count));
 }
 

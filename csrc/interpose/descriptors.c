@@ -1,6 +1,7 @@
 /* Calls that make, copy, change and close descriptors (close(2), dup(2), fcntl(2), ioctl(2), close_range(2)). */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -258,6 +259,8 @@ APART int ioctl_ours(struct sock *sock, int fd, unsigned long request, void *arg
 		sock_never(sock, fd, reason_option);
 	if (request == FIONREAD && sock_is_engine(sock))
 		*(int *)argument += (int)local_ring_unread(&sock->end);
+	if (request == SIOCATMARK && sock_is_engine(sock) && local_ring_unread(&sock->end))
+		*(int *)argument = 0; /* who sends urgent data stays with the kernel: the ring's bytes lie before the mark */
 	return result;
 }
 

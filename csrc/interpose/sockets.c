@@ -6,6 +6,7 @@
 
 #include "interpose/interpose.h"
 #include "sock/option.h"
+#include "wait/epoll.h"
 
 static int is_tcp(int domain, int type, int protocol)
 {
@@ -124,8 +125,11 @@ APART int shutdown_ours(struct sock *sock, int fd, int how)
 	if (how < SHUT_RD || how > SHUT_RDWR)
 		return REAL(shutdown)(fd, how);
 	if (sock_enter(sock, fd)) {
+		local_check_end(&sock->end, fd); /* ENOTCONN after a reset */
 		local_shutdown(&sock->end, how);
-		return REAL(shutdown)(fd, how);
+		result = REAL(shutdown)(fd, how);
+		epoll_edge(sock);
+		return result;
 	}
 	fetch_or(&sock->shared->flags, SOCK_SHUT);
 	result = REAL(shutdown)(fd, how);

@@ -49,6 +49,8 @@ enum {
 	SOCK_GONE = 128, /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */
 	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_URGENT = 4096, /* the program has received urgent data: SIOCINQ may stop at its mark */
+	SOCK_CORKED = 2048, /* MSG_MORE: by the kernel until a send without it */
 	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
 };
 
@@ -64,6 +66,10 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags);
  * without MSG_DONTWAIT the kernel is not asked for an end more than every 20 us: the caller is going to wait. */
 long local_recv(struct local_end *end, int fd, struct cursor *to, int flags);
 
+/* 1 when the next byte is one of urgent data, which a receive that has some bytes does not pass. */
+int local_is_at_mark(struct local_end *end, int fd);
+/* The same of a peek that has shown `peeked` bytes. */
+int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked);
 /* When the engine begins: our own count of the kernel's bytes starts where the kernel says. */
 void local_count_from_here(struct local_end *end, int fd);
 
@@ -71,6 +77,8 @@ void local_count_from_here(struct local_end *end, int fd);
 int local_readable(const struct local_end *end);
 /* Bytes published in the ring and not taken. */
 uint64_t local_ring_unread(const struct local_end *end);
+/* 1 when bytes of ours are unread in the ring: should the peer die now, that is a reset. */
+int local_peer_has_unread(const struct local_end *end);
 /* 1 when what we send goes by the ring now. */
 int local_sends_by_ring(const struct local_end *end);
 
@@ -93,6 +101,8 @@ void local_service(struct local_end *end, int fd);
 /* Where the peer's process is gone, or has forked: finds out whether its death was a reset. 1 when it changed something: ask the kernel
  * again. No locks may be held. */
 int local_check_end(struct local_end *end, int fd);
+/* The same where the kernel has shown an end: one that the peer has not marked is its death, before the process is gone. */
+int local_believe_end(struct local_end *end, int fd);
 
 /* -- ends, section 7 -------------------------------------------------------------------------------------------------- */
 

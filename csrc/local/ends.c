@@ -180,12 +180,19 @@ void local_take_back(struct local_end *end, int fd)
 
 int local_check_end(struct local_end *end, int fd)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
-
 	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return 0;
 	/* One that has forked may live on when the last holder of the socket has ended. */
 	if (pair_peer_lives(end->pair) && !load_relaxed(&pair_peer(end->pair)->forked))
+		return 0;
+	return local_believe_end(end, fd);
+}
+
+int local_believe_end(struct local_end *end, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
+
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return 0;
 	if (sys_poll(&asked, 1, 0) != 1 || !(asked.revents & (POLLRDHUP | POLLHUP | POLLERR)))
 		return 0;
@@ -218,8 +225,9 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
 	local_sender_leave(end);
 	sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
-	/* Linux: EPIPE where FIN had come long before the reset (CLOSE_WAIT). */
-	store_release(&end->socket->pending_error, load_acquire(&end->rx->half_closed) ? EPIPE : ECONNRESET);
+	/* Linux: EPIPE where FIN had come long before the reset (CLOSE_WAIT), nothing where ours had gone too (CLOSE). */
+	error = !load_acquire(&end->rx->half_closed) ? ECONNRESET : load_relaxed(&end->tx->half_closed) ? 0 : EPIPE;
+	store_release(&end->socket->pending_error, (uint32_t)error);
 	count(counter_resets_emulated, 1);
 }
 

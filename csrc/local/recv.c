@@ -1,6 +1,7 @@
 /* Section 4: taking bytes from the carrier whose turn it is, over changes of carrier, and believing the end.
  * Called by wait/block.c. Lock: the reader's, held over every function here but the entry points. */
 #include <errno.h>
+#include <linux/sockios.h>
 
 #include "base/clock.h"
 #include "base/copy.h"
@@ -170,9 +171,14 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 	else
 		local_peer_gone(end, fd);
 	local_unlock_writer(end);
-	if (load_relaxed(&end->socket->pending_error))
+	switch (load_relaxed(&end->socket->pending_error)) {
+	case 0:
+		return said;
+	case EPIPE: /* FIN had come before the reset: who receives is shown the end, who sends or asks the error */
+		return 0;
+	default:
 		return -(long)exchange(&end->socket->pending_error, 0);
-	return said;
+	}
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------ */
@@ -232,11 +238,35 @@ static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct 
 	return received;
 }
 
+/* SIOCINQ stops at urgent data, which bytes_received counts. */
+static int has_urgent(struct local_end *end, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+
+	return load_relaxed(&end->socket->flags) & SOCK_URGENT || (sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI);
+}
+
+int local_is_at_mark(struct local_end *end, int fd)
+{
+	int at = 0;
+
+	return !(load_relaxed(&end->rx->changes_taken) & 1) && !sys_ioctl(fd, SIOCATMARK, &at) && at;
+}
+
+int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked)
+{
+	long waiting = offset_waiting(fd);
+
+	return waiting >= 0 && peeked >= local_ring_unread(end) + (uint64_t)waiting && has_urgent(end, fd);
+}
+
 /* Where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
 static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 {
 	int error = offset_received(fd, end->kernel_taken, position);
 
+	if (!error && *position != end->kernel_taken && has_urgent(end, fd))
+		*position = end->kernel_taken;
 	if (!error)
 		end->kernel_taken = *position;
 	return error;
@@ -244,10 +274,8 @@ static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 
 void local_count_from_here(struct local_end *end, int fd)
 {
-	uint64_t position;
-
 	local_lock_reader(end);
-	kernel_position(end, fd, &position);
+	offset_received(fd, end->kernel_taken, &end->kernel_taken);
 	store_relaxed(&end->acknowledgement_due, 1);
 	local_unlock_reader(end);
 }
@@ -292,12 +320,14 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 
 	if (taken < changes)
 		return kernel_until_change(end, fd, taken, to, have);
-	if (have && offset_waiting(fd) <= 0) /* an end or an error is for the next call */
+	if (have && (offset_waiting(fd) <= 0 || local_is_at_mark(end, fd))) /* an end or an error is for the next call */
 		return -EAGAIN;
-	if (stays_with_kernel(end) && to->left && load_acquire(&end->rx->change_count) == changes) {
+	if ((!to->left || stays_with_kernel(end)) && load_acquire(&end->rx->change_count) == changes) {
 		mark = local_rx_mark(end);
 		waiting = kernel_receive(end, fd, UINT64_MAX, to);
-		return waiting > 0 || waiting == -EFAULT ? waiting : believe_end(end, fd, waiting, mark);
+		if (waiting > 0 || waiting == -EFAULT || (!waiting && !to->left))
+			return waiting;
+		return believe_end(end, fd, waiting, mark);
 	}
 	waiting = offset_waiting(fd);
 	mark = local_rx_mark(end);
@@ -423,6 +453,8 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 		                           : (turn < changes ? limit - position : UINT64_MAX);
 
 		if (turn & 1 && length > end->ring_bytes)
+			break;
+		if (!(turn & 1) && to->left < wanted && offset_waiting(fd) <= (long)skip) /* an error is for the next call */
 			break;
 		step = turn & 1 ? drain(end, ring_at, length, to) : peek_kernel_segment(fd, &skip, length, to);
 		if (step < 0 || (uint64_t)step < length)

@@ -16,7 +16,9 @@
 
 #define PIECES_MAX 1024 /* UIO_MAXIOV */
 #define PUBLISH_BYTES_MIN 4096
-#define WHOLE_BYTES_MAX 65536
+#define WHOLE_BYTES_MAX 16384 /* Linux shows it all at once, whoever looks */
+#define WHOLE_BYTES_MAX_WATCHED 32768 /* the same to epoll sets: one edge */
+#define WHOLE_BYTES_MAX_ASLEEP 65536 /* the same to who sleeps */
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000
 #define AGAIN 0 /* of a step: nothing sent, look again */
@@ -120,7 +122,7 @@ void local_move_to_kernel(struct local_end *end)
 
 static int ring_is_wanted(struct local_end *end, uint64_t tail)
 {
-	if (tail & SHM_TAIL_REVOKED || load_relaxed(&end->socket->flags) & SOCK_TX_KERNEL)
+	if (tail & SHM_TAIL_REVOKED || load_relaxed(&end->socket->flags) & (SOCK_TX_KERNEL | SOCK_CORKED))
 		return 0;
 	return !load_relaxed(&end->tx->resend_wanted);
 }
@@ -148,42 +150,57 @@ static int move_to_ring(struct local_end *end, int fd)
 
 /* -- sending -------------------------------------------------------------------------------------------------------- */
 
-static uint64_t ring_room(struct local_end *end, uint64_t tail)
+/* Room, from `head` as last seen where that is enough for `wanted`. */
+static uint64_t ring_room(struct local_end *end, uint64_t tail, uint64_t wanted)
 {
 	uint64_t used = ((tail & SHM_OFFSET_MASK) - end->head_seen) & SHM_OFFSET_MASK;
+	uint64_t head;
 
-	if (used <= end->ring_bytes / 2)
+	if (likely(end->ring_bytes - used >= wanted))
 		return end->ring_bytes - used;
-	end->head_seen = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
-	used = ((tail & SHM_OFFSET_MASK) - end->head_seen) & SHM_OFFSET_MASK;
+	head = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
+	used = ((tail & SHM_OFFSET_MASK) - head) & SHM_OFFSET_MASK;
 	if (unlikely(used > end->ring_bytes)) {
 		local_protocol_error(end);
 		return 0;
 	}
+	end->head_seen = head;
 	return end->ring_bytes - used;
 }
 
-/* Waits a little for a receiver that is reading; 0: it is not. */
-static uint64_t wait_for_room(struct local_end *end, uint64_t tail)
+/* Waits a little for a receiver that is reading, until there is room for `needed`; 0: it does not come. */
+static uint64_t wait_for_room(struct local_end *end, uint64_t tail, uint64_t needed)
 {
 	uint64_t start;
 	uint64_t budget = clock_ticks_of_us((uint64_t)options.overflow_spin_us);
 	uint64_t seen = end->head_seen;
 
-	if (!budget)
+	if (!budget || needed > end->ring_bytes)
 		return 0;
 	wake_if_due(end);
 	start = cpu_ticks();
 	while (cpu_ticks() - start < budget) {
 		uint64_t head = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
+		uint64_t room = head == seen ? 0 : ring_room(end, tail, needed);
 
-		if (head != seen)
-			return ring_room(end, tail);
+		if (room >= needed)
+			return room;
+		seen = head;
 		if (load_relaxed(&end->tx->tail) & SHM_TAIL_REVOKED)
 			return 0;
 		cpu_pause();
 	}
 	return 0;
+}
+
+/* There is room for less than `left`. What may be published of it; 0: it goes by the kernel, as a whole. */
+static uint64_t room_for_more(struct local_end *end, uint64_t tail, uint64_t room, uint64_t left)
+{
+	if (left <= WHOLE_BYTES_MAX_ASLEEP && load_relaxed(&end->tx->sleep_mask)) /* and makes no room */
+		return 0;
+	if (left <= (load_relaxed(&end->tx->watch_mask) ? WHOLE_BYTES_MAX_WATCHED : WHOLE_BYTES_MAX))
+		return wait_for_room(end, tail, left);
+	return room ? room : wait_for_room(end, tail, 1);
 }
 
 static int copy_in(struct local_end *end, uint64_t offset, const uint8_t *from, size_t bytes)
@@ -228,15 +245,12 @@ static uint64_t publish_limit(const struct local_end *end, uint64_t room, uint64
 /* One publication. AGAIN when the carrier has changed under our hands. */
 static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 {
-	uint64_t room = ring_room(end, tail);
+	uint64_t room = ring_room(end, tail, from->left);
 	struct cursor before = *from;
 	long filled;
 
-	if (unlikely(!room))
-		room = wait_for_room(end, tail);
-	/* A sleeper woken by a part of a message would see a part where Linux shows it all. */
-	if (unlikely(room < from->left && from->left <= WHOLE_BYTES_MAX && load_relaxed(&end->tx->sleep_mask)))
-		room = 0;
+	if (unlikely(room < from->left))
+		room = room_for_more(end, tail, room, from->left);
 	if (unlikely(!room)) {
 		local_move_to_kernel(end);
 		CRASH_POINT(send_overflow_recorded);
@@ -323,6 +337,8 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 		return refused(end, fd, sent);
 	advance_over(from, (size_t)sent);
 	store_relaxed(&end->acknowledgement_due, 0); /* a segment carries it */
+	if (load_relaxed(&end->socket->flags) & SOCK_CORKED && !(flags & MSG_MORE))
+		fetch_and(&end->socket->flags, ~(uint32_t)SOCK_CORKED);
 	return sent;
 }
 
@@ -374,6 +390,10 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 	if (unlikely(load_relaxed(&end->broken)))
 		return -EPIPE;
 	if (unlikely(!ring_is_wanted(end, tail))) {
+		if (local_peer_has_unread(end) && !local_peer_is_well(end))
+			ask_socket(end, fd);
+		if (unlikely(load_relaxed(&end->socket->pending_error)))
+			return AGAIN;
 		if (load_relaxed(&end->tx->resend_wanted))
 			local_take_back(end, fd);
 		local_move_to_kernel(end);
@@ -397,6 +417,8 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
 	long result = 0;
 
 	local_lock_writer(end);
+	if (unlikely(flags & MSG_MORE)) /* what the kernel holds back, the kernel lets go */
+		fetch_or(&end->socket->flags, SOCK_CORKED);
 	while (!result && from->left) {
 		long step = send_step(end, fd, from, flags);
 
@@ -416,6 +438,11 @@ void local_keep_error(struct local_end *end, long error)
 {
 	if (error < 0 && error != -EAGAIN && error != -EFAULT && error != -EPIPE)
 		store_release(&end->socket->pending_error, (uint32_t)-error);
+}
+
+int local_peer_has_unread(const struct local_end *end)
+{
+	return ((load_relaxed(&end->tx->tail) ^ load_relaxed(&end->tx->head)) & SHM_OFFSET_MASK) != 0;
 }
 
 int local_sends_by_ring(const struct local_end *end)

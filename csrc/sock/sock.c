@@ -150,15 +150,28 @@ static void account(struct sock *sock)
 	sock->shared->last_ring_received_bytes = 0;
 }
 
+void sock_last_close(struct sock *sock, int fd)
+{
+	int sole = sock_is_sole_holder(sock);
+
+	/* Sets go on showing what is unread (epoll(7)), and only the kernel knows then. */
+	if (!sole && sock_is_engine(sock) && load_relaxed(&sock->first_item))
+		sock_into_kernel(sock, fd, reason_shared);
+	if (sock_hooks.ends)
+		sock_hooks.ends(sock, !sole || load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER);
+	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
+		local_close(&sock->end, fd, sole);
+}
+
 int sock_close_begin(struct sock *sock, int fd)
 {
+	int last = !__atomic_sub_fetch(&sock->descriptors, 1, __ATOMIC_SEQ_CST);
+	int kept = last && sock_keep(sock, fd);
+
 	descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
-	if (__atomic_sub_fetch(&sock->descriptors, 1, __ATOMIC_SEQ_CST))
+	if (!last || kept)
 		return 0;
-	if (sock_hooks.ends)
-		sock_hooks.ends(sock);
-	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
-		local_close(&sock->end, fd, sock_is_sole_holder(sock));
+	sock_last_close(sock, fd);
 	return 1;
 }
 
@@ -178,18 +191,23 @@ void sock_closed(struct sock *sock)
 	arena_socket_leave(sock_index(sock));
 }
 
+static void exits(struct sock *sock, int fd)
+{
+	if ((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) != GATE_ENGINE)
+		return;
+	local_close(&sock->end, fd, sock_is_sole_holder(sock));
+	account(sock);
+}
+
 void sock_all_exit(void)
 {
 	for (int fd = 0; fd <= descriptor_highest(); fd++) {
 		struct sock *sock = sock_of(fd);
 
-		if (!sock)
-			continue;
-		if ((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) == GATE_ENGINE) {
-			local_close(&sock->end, fd, sock_is_sole_holder(sock));
-			account(sock);
-		}
+		if (sock)
+			exits(sock, fd);
 	}
+	sock_kept_each(exits);
 }
 
 /* -- exec ---------------------------------------------------------------------------------------------------------------- */
@@ -235,6 +253,7 @@ void sock_fork_parent(void)
 
 static void child_forgets_attaching(struct sock *sock)
 {
+	sock->waiters = 0;
 	if (load_relaxed(&sock->gate) & GATE_ENGINE) {
 		sock->gate = GATE_ENGINE | GATE_FORKED;
 		return;
@@ -256,6 +275,7 @@ void sock_fork_child(void)
 	thread.critical = 0;
 	pair_all_inherited();
 	meet_fork_child();
+	sock_kept_fork_child();
 	for (int fd = 0; fd <= descriptor_highest(); fd++) {
 		struct sock *sock = sock_of(fd);
 

@@ -47,6 +47,9 @@ struct sock {
 	uint32_t try_step;
 	/* epoll items (wait/epoll.c): index + 1 of the first, under the lock of the sets */
 	uint32_t first_item;
+	/* closed while calls sleep on it (keep.c) */
+	uint32_t waiters;
+	int kept_fd;
 	/* around exec: one thread */
 	uint32_t passes; /* it is in the list for the next image, at this place + 1 */
 	uint32_t given;  /* to the kernel, for the exec that comes */
@@ -65,7 +68,7 @@ void sock_stop(void);
  * socket stays with the kernel. Set once at start. */
 struct sock_hooks {
 	int (*engine_begins)(struct sock *sock, int fd);
-	void (*ends)(struct sock *sock);
+	void (*ends)(struct sock *sock, int shared); /* `shared`: another process holds it, and the kernel's sets know it */
 };
 extern struct sock_hooks sock_hooks;
 
@@ -92,6 +95,19 @@ void sock_add_descriptor(struct sock *sock, int fd);
 /* Before the kernel's close of `fd`; returns 1 when it is this process's last descriptor: then call sock_closed after. */
 int sock_close_begin(struct sock *sock, int fd);
 void sock_closed(struct sock *sock);
+/* Between the two, and before any other close of the kernel's socket: marks, moves, a reset where bytes are unread. */
+void sock_last_close(struct sock *sock, int fd);
+/* Around a sleep in a call on the socket. sock_sleep_ends: 1 when it was closed meanwhile: from now on the call uses kept_fd,
+ * begins no further sleep by sock_sleep_begins, and sock_kept_call_ends must follow. */
+void sock_sleep_begins(struct sock *sock);
+int sock_sleep_ends(struct sock *sock);
+void sock_kept_call_ends(struct sock *sock);
+/* `fd`, its last descriptor, is about to be closed. 1: calls sleep on it, and the last of them will close it. */
+int sock_keep(struct sock *sock, int fd);
+/* Each socket that is kept so. */
+void sock_kept_each(void (*act)(struct sock *sock, int fd));
+/* The calls that keep sockets are the parent's. */
+void sock_kept_fork_child(void);
 /* The process ends in good order with its sockets open. */
 void sock_all_exit(void);
 /* Before exec, of a socket that the exec closes: as sock_close_begin and a kernel close that comes later. sock_not_closed:

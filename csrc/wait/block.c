@@ -3,11 +3,14 @@
 #include "wait/block.h"
 
 #include <errno.h>
+#include <pthread.h>
 
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/sys.h"
+#include "local/offset.h"
 #include "sock/option.h"
+#include "wait/epoll.h"
 #include "wait/sleep.h"
 #include "wait/spin.h"
 
@@ -18,7 +21,9 @@ struct wait {
 	struct signal_mark mark;
 	int has_timeout;
 	int begun;
+	int ended;   /* after peeked bytes nothing more comes */
 	int nap;     /* sleep for a moment, not until something is there */
+	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
 	int handled; /* a handler with SA_RESTART has run */
 };
 
@@ -92,14 +97,20 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 	return result;
 }
 
-static int is_still(struct sock *sock, int fd)
+/* Closed under our hands: while we slept the call holds the socket, before that it is gone. */
+static int is_gone(struct sock *sock, int fd, const struct wait *wait)
 {
-	return sock_of(fd) == sock;
+	return !wait->kept && sock_of(fd) != sock;
+}
+
+static int descriptor_now(struct sock *sock, int fd, const struct wait *wait)
+{
+	return wait->kept ? sock->kept_fd : fd;
 }
 
 static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept)
 {
-	if (!is_still(sock, fd))
+	if (is_gone(sock, fd, wait))
 		return -EBADF;
 	if (signal_interrupts(wait->mark, wait->has_timeout))
 		return -EINTR;
@@ -110,18 +121,42 @@ static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept
 	return 0;
 }
 
-/* 0: look again; -EINTR, -EAGAIN (timeout), -EBADF (closed under our hands). */
-static long wait_readable(struct sock *sock, int fd, uint64_t seen, struct wait *wait)
+/* The thread was cancelled in its sleep. */
+static void sleeper_dies(void *of)
+{
+	struct sock *sock = of;
+
+	if (sock_sleep_ends(sock))
+		sock_kept_call_ends(sock);
+}
+
+typedef long sleeps(struct sock *sock, int fd, uint64_t seen, struct wait *wait);
+
+/* A sleep during which the call holds the socket. */
+static long sleep_holding(struct sock *sock, int fd, uint64_t seen, struct wait *wait, sleeps *sleep)
+{
+	volatile long slept = 0; /* pthread_cleanup_push is a setjmp */
+
+	if (!wait->kept)
+		sock_sleep_begins(sock);
+	pthread_cleanup_push(sleeper_dies, sock);
+	if (!is_gone(sock, fd, wait))
+		slept = sleep(sock, fd, seen, wait);
+	pthread_cleanup_pop(0);
+	if (!wait->kept)
+		wait->kept = sock_sleep_ends(sock);
+	return slept;
+}
+
+static long sleep_until_readable(struct sock *sock, int fd, uint64_t seen, struct wait *wait)
 {
 	int bell;
 	long slept;
 
 	if (wait->nap) {
 		sleep_poll(NULL, 0, clock_now_ns() + NAP_NS, NULL, wait->mark);
-		return wait_result(sock, fd, wait, 0);
+		return 0;
 	}
-	if (spin_for_change(sock, seen, wait->mark))
-		return wait_result(sock, fd, wait, 1);
 	bell = load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL ? -1
 	                                                           : pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
 	if (bell >= 0) {
@@ -131,7 +166,25 @@ static long wait_readable(struct sock *sock, int fd, uint64_t seen, struct wait 
 		slept = sleep_in_kernel(sock, fd, wait);
 	}
 	local_service(&sock->end, fd);
-	return wait_result(sock, fd, wait, slept);
+	return slept;
+}
+
+/* 0: look again; -EINTR, -EAGAIN (timeout), -EBADF (closed under our hands). */
+static long wait_readable(struct sock *sock, int fd, uint64_t seen, struct wait *wait)
+{
+	if (!wait->nap && spin_for_change(sock, seen, wait->mark))
+		return wait_result(sock, fd, wait, 1);
+	return wait_result(sock, fd, wait, sleep_holding(sock, fd, seen, wait, sleep_until_readable));
+}
+
+/* Whether nothing more can come. Asked before the bytes are looked at. */
+static int has_ended(struct sock *sock, int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLRDHUP};
+
+	local_check_end(&sock->end, fd);
+	return load_relaxed(&sock->shared->pending_error) ||
+	       (sys_poll(&asked, 1, 0) == 1 && asked.revents & (POLLRDHUP | POLLHUP | POLLERR));
 }
 
 static size_t receive_target(struct sock *sock, int fd, size_t wanted, int flags)
@@ -143,9 +196,24 @@ static size_t receive_target(struct sock *sock, int fd, size_t wanted, int flags
 	return low_water < wanted ? low_water : wanted;
 }
 
-static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags)
+/* Linux wakes who sleeps in a receive when as much as SO_RCVLOWAT is there, also where the call wants less. */
+static long wait_low_water(struct sock *sock, int fd, struct wait *wait)
 {
-	struct wait wait = {.mark = signal_now(), .begun = 0};
+	int nap = wait->nap;
+	long result = 0;
+
+	wait->nap = 1;
+	while (!result && !has_ended(sock, fd) && (local_ring_unread(&sock->end) || offset_waiting(fd) > 0) &&
+	       !epoll_has_low_water(sock, fd)) {
+		result = wait_readable(sock, fd, 0, wait);
+		fd = descriptor_now(sock, fd, wait);
+	}
+	wait->nap = nap;
+	return result;
+}
+
+static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int flags, struct wait *wait)
+{
 	struct cursor start = *to;
 	size_t target = receive_target(sock, fd, to->left, flags);
 
@@ -160,18 +228,38 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 				local_keep_error(&sock->end, received);
 			return done ? (long)done : received;
 		}
+		if (done && (flags & MSG_PEEK ? local_peek_meets_mark(&sock->end, fd, done) : local_is_at_mark(&sock->end, fd)))
+			return (long)done; /* a receive that has something does not pass urgent data */
 		if (received > 0 && !(flags & MSG_PEEK))
 			continue;
-		if (!wait.begun)
-			wait_begin(&wait, sock, fd, SO_RCVTIMEO);
-		if (received > 0) /* peeked bytes stay where they are: the kernel would wake us for them again and again */
-			wait.nap = 1;
-		result = wait_readable(sock, fd, seen, &wait);
-		if (result || (done && wait.handled))
+		if (!wait->begun)
+			wait_begin(wait, sock, fd, SO_RCVTIMEO);
+		if (wait->ended) /* fewer than asked for, and no more will come */
+			return received;
+		if (received > 0) { /* peeked bytes stay where they are: the kernel would wake us for them again and again */
+			wait->nap = 1;
+			wait->ended = has_ended(sock, fd);
+		}
+		result = wait_readable(sock, fd, seen, wait);
+		fd = descriptor_now(sock, fd, wait);
+		if (!result && unlikely(load_relaxed(&sock->shared->flags) & SOCK_LOWAT))
+			result = wait_low_water(sock, fd, wait);
+		fd = descriptor_now(sock, fd, wait);
+		if (result || (done && wait->handled))
 			return done ? (long)done : result;
 		if (flags & MSG_PEEK)
 			*to = start;
 	}
+}
+
+static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags)
+{
+	struct wait wait = {.mark = signal_now(), .begun = 0};
+	long result = recv_until_done(sock, fd, to, flags, &wait);
+
+	if (unlikely(wait.kept))
+		sock_kept_call_ends(sock);
+	return result;
 }
 
 long block_recv(struct sock *sock, int fd, struct cursor *to, int flags)
@@ -182,17 +270,22 @@ long block_recv(struct sock *sock, int fd, struct cursor *to, int flags)
 }
 
 /* Only the kernel carrier makes a sender wait, and the kernel wakes it. */
-static long wait_writable(struct sock *sock, int fd, struct wait *wait)
+static long sleep_until_writable(struct sock *sock, int fd, uint64_t seen, struct wait *wait)
 {
 	struct pollfd asked = {.fd = fd, .events = POLLOUT};
-	long slept = sleep_poll(&asked, 1, wait->deadline_ns, NULL, wait->mark);
 
-	return wait_result(sock, fd, wait, slept);
+	(void)sock;
+	(void)seen; /* the form of a sleep; the kernel alone wakes this one */
+	return sleep_poll(&asked, 1, wait->deadline_ns, NULL, wait->mark);
 }
 
-long block_send(struct sock *sock, int fd, struct cursor *from, int flags)
+static long wait_writable(struct sock *sock, int fd, struct wait *wait)
 {
-	struct wait wait = {.mark = signal_now(), .begun = 0};
+	return wait_result(sock, fd, wait, sleep_holding(sock, fd, 0, wait, sleep_until_writable));
+}
+
+static long send_until_done(struct sock *sock, int fd, struct cursor *from, int flags, struct wait *wait)
+{
 	size_t wanted = from->left;
 
 	for (;;) {
@@ -207,10 +300,21 @@ long block_send(struct sock *sock, int fd, struct cursor *from, int flags)
 		}
 		if (flags & MSG_DONTWAIT || sock_is_nonblocking(sock, fd))
 			return done ? (long)done : -EAGAIN;
-		if (!wait.begun)
-			wait_begin(&wait, sock, fd, SO_SNDTIMEO);
-		result = wait_writable(sock, fd, &wait);
-		if (result || (done && wait.handled))
+		if (!wait->begun)
+			wait_begin(wait, sock, fd, SO_SNDTIMEO);
+		result = wait_writable(sock, fd, wait);
+		fd = descriptor_now(sock, fd, wait);
+		if (result || (done && wait->handled))
 			return done ? (long)done : result;
 	}
+}
+
+long block_send(struct sock *sock, int fd, struct cursor *from, int flags)
+{
+	struct wait wait = {.mark = signal_now(), .begun = 0};
+	long result = send_until_done(sock, fd, from, flags, &wait);
+
+	if (unlikely(wait.kept))
+		sock_kept_call_ends(sock);
+	return result;
 }

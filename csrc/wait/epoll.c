@@ -22,6 +22,7 @@
 #define KERNEL_TURN_US 20     /* rings that fill the program's array leave the kernel out for so long at most */
 #define SPIN_KERNEL_ASK_US 5  /* while spinning */
 #define BELL_DATA 0xb37a9e1150ca4d27 /* marks the bells among the kernel's events */
+#define DEATH_DATA 0x8f1c6a20d3b7e945 /* marks the pidfds of peers */
 #define ITEM_DATA 0x5d0cb7e213000000 /* marks items whose registration is ours; the item's index is in the low bits */
 #define ITEM_DATA_MASK 0xffffffffff000000
 #define KEPT_EVENTS (EPOLLIN | EPOLLRDHUP) /* registered with the kernel whether or not the program wants them now */
@@ -62,10 +63,21 @@ struct item {
 	uint8_t in_ready;
 	uint8_t disabled; /* EPOLLONESHOT has fired */
 	uint8_t tagged;   /* registered with ITEM_DATA */
+	uint8_t reset;    /* edge-triggered: the edge of an emulated reset is on its way, and has been reported */
 	uint8_t deleted;  /* with `tagged`: EPOLL_CTL_DEL that the kernel was not told */
 };
 
 static void item_free(struct item *item);
+
+/* What the kernel is told of an item that it knows as the program does: an end must be told apart from bytes. */
+static struct epoll_event registration_of(const struct epoll_event *event)
+{
+	struct epoll_event registration = *event;
+
+	if (event->events & EPOLLIN && !(event->events & EPOLLEXCLUSIVE))
+		registration.events |= EPOLLRDHUP;
+	return registration;
+}
 
 static struct set *sets;   /* SETS_MAX */
 static struct item *items; /* ITEMS_MAX */
@@ -159,10 +171,23 @@ static uint32_t item_events(const struct item *item)
 	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
 	    (local_sends_by_ring(&sock->end) || kernel_events(item->fd, EPOLLOUT)))
 		ready |= EPOLLOUT;
-	/* An end that the peer has marked is in the kernel already. */
-	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed)))
+	/* An end that the peer has marked is in the kernel already, and so is our own shutdown. */
+	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
+	              load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL))
 		ready |= kernel_events(item->fd, item->events & 0x7fff);
 	return ready & (item->events | ALWAYS_EVENTS);
+}
+
+/* What an item shows that the ready list has: an edge by the ring shows all that is ready, also where its bytes are gone. */
+static uint32_t edge_events(const struct item *item)
+{
+	uint32_t ready = item_events(item);
+
+	if (ready & EPOLLOUT || !(item->events & EPOLLET) || !(item->events & READ_EVENTS) || !(item->events & EPOLLOUT))
+		return ready;
+	if (local_sends_by_ring(&socks[item->sock].end) || kernel_events(item->fd, EPOLLOUT) & EPOLLOUT)
+		ready |= EPOLLOUT;
+	return ready;
 }
 
 /* -- bells of sets (sets_lock) -------------------------------------------------------------------------------------------------- */
@@ -192,6 +217,8 @@ static struct set_pair *set_pair_new(struct set *set, struct pair *pair)
 		pair_bell_return(pair, bell);
 		return NULL;
 	}
+	event.data.u64 = DEATH_DATA;
+	sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, pair->peer_fd, &event);
 	found = &set->pairs[set->pairs_count];
 	*found = (struct set_pair){.pair = pair, .bell = (uint32_t)bell};
 	pair_reference(pair);
@@ -203,8 +230,10 @@ static struct set_pair *set_pair_new(struct set *set, struct pair *pair)
 
 static void set_pair_drop(struct set *set, struct set_pair *gone)
 {
-	if (!set->forked)
+	if (!set->forked) {
 		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, gone->pair->bells[gone->bell], NULL);
+		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, gone->pair->peer_fd, NULL);
+	}
 	fetch_and(&pair_own(gone->pair)->set_sleep_mask, ~(1u << gone->bell));
 	pair_bell_return(gone->pair, (int)gone->bell);
 	pair_release(gone->pair);
@@ -241,7 +270,7 @@ static void watch_end(struct set *set, struct sock *sock)
 
 static int can_be_tagged(const struct set *set, const struct item *item)
 {
-	return !(item->events & MODES) && !set->forked && sock_is_engine(&socks[item->sock]);
+	return !(item->events & MODES) && !set->forked && !set->polled && sock_is_engine(&socks[item->sock]);
 }
 
 static long tell_kernel(struct set *set, struct item *item, uint32_t events)
@@ -361,6 +390,38 @@ static void wake_set(struct set *set)
 		pair_ring_own(set->pairs[0].pair, (int)set->pairs[0].bell);
 }
 
+/* The kernel's set keeps what it has: it must have what the program registered. */
+static void untag(struct item *item)
+{
+	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
+
+	if (item->tagged) /* others may be edge-triggered, and would show one */
+		sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
+}
+
+/* From now on the kernel has the item as the program registered it. */
+static void tag_ends(struct item *item)
+{
+	untag(item);
+	item->tagged = 0;
+	if (item->deleted)
+		item_free(item);
+}
+
+/* Who polls the set sees the kernel's view of it: that must be of what the program registered. */
+static void untag_all(struct set *set)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
+		struct item *item = &items[i];
+
+		if (item->set != (uint32_t)(set - sets) + 1 || !item->tagged)
+			continue;
+		tag_ends(item);
+		if (item->set && item_events(item))
+			ready_add(set, item);
+	}
+}
+
 /* -- hooks of sock/ ------------------------------------------------------------------------------------------------------------------ */
 
 static int engine_begins(struct sock *sock, int fd)
@@ -384,13 +445,34 @@ static int engine_begins(struct sock *sock, int fd)
 	return reason;
 }
 
-static void sock_ends(struct sock *sock)
+static void sock_ends(struct sock *sock, int shared)
 {
 	if (!load_relaxed(&sock->first_item))
 		return;
 	spinlock_acquire(&sets_lock);
-	while (sock->first_item)
-		item_free(&items[sock->first_item - 1]);
+	while (sock->first_item) {
+		struct item *item = &items[sock->first_item - 1];
+
+		if (shared)
+			untag(item);
+		item_free(item);
+	}
+	spinlock_release(&sets_lock);
+}
+
+void epoll_edge(struct sock *sock)
+{
+	if (!load_relaxed(&sock->first_item))
+		return;
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
+		struct set *set = &sets[items[at - 1].set - 1];
+
+		if (!(items[at - 1].events & EPOLLET) || !item_events(&items[at - 1]))
+			continue;
+		ready_add(set, &items[at - 1]);
+		wake_set(set);
+	}
 	spinlock_release(&sets_lock);
 }
 
@@ -457,42 +539,14 @@ void epoll_set_close(uint32_t index)
 	store_release(&set->state, 0);
 }
 
-void epoll_set_is_polled(int set_fd)
-{
-	struct set *set = set_of(set_fd);
-
-	if (!set)
-		return;
-	spinlock_acquire(&sets_lock);
-	set->polled = 1;
-	for (uint32_t i = 0; i < set->pairs_count; i++)
-		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
-	if (set->ready_first)
-		wake_set(set);
-	spinlock_release(&sets_lock);
-}
-
-/* As the program registered it, for whoever does not know our tags. sets_lock. */
-static void untag(struct set *set, struct item *item)
-{
-	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
-
-	if (!item->tagged)
-		return;
-	sys_epoll_ctl(set->fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
-	item->tagged = 0;
-	if (item->deleted)
-		item_free(item);
-}
-
 /* 1, and a copy of the item, when it is of this set: no ring is watched for it any more. */
 static int unwatch(struct set *set, struct item *item, struct item *copy)
 {
 	uint32_t number = (uint32_t)(set - sets) + 1;
 
 	spinlock_acquire(&sets_lock);
-	if (item->set == number)
-		untag(set, item);
+	if (item->set == number && item->tagged)
+		tag_ends(item);
 	if (item->set == number && sock_is_engine(&socks[item->sock]))
 		watch_end(set, &socks[item->sock]);
 	*copy = *item;
@@ -517,7 +571,7 @@ void epoll_set_passes(uint32_t index)
 
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
-	struct epoll_event registration = *event;
+	struct epoll_event registration = registration_of(event);
 	long error = sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &registration);
 	struct item *item;
 	int reason = 0;
@@ -526,17 +580,19 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 		return error;
 	spinlock_acquire(&sets_lock);
 	item = set->forked ? NULL : item_new(set, sock, fd);
-	if (!item)
+	if (!item) {
 		reason = set->forked ? reason_shared : reason_table_full;
-	else if (sock_is_engine(sock) && !set_watches(set, sock, item))
+		registration = *event;
+		sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, fd, &registration);
+	} else if (sock_is_engine(sock) && !set_watches(set, sock, item))
 		reason = watch_begin(set, sock);
 	if (item)
 		item_arm(set, item, event);
 	if (item && item->in_ready)
 		wake_set(set);
 	spinlock_release(&sets_lock);
-	if (reason)
-		sock_never(sock, fd, (enum reason)reason);
+	if (reason) /* the kernel alone speaks for it in this set */
+		sock_into_kernel(sock, fd, (enum reason)reason);
 	return 0;
 }
 
@@ -554,7 +610,7 @@ static long control_tagged(struct set *set, struct item *item, int operation, co
 		return 0;
 	}
 	if (event->events & MODES) {
-		struct epoll_event registration = *event;
+		struct epoll_event registration = registration_of(event);
 		long error;
 
 		if (item->deleted) /* some modes can only be added */
@@ -576,7 +632,7 @@ static long control_plain(struct set *set, struct item *item, int operation, int
 	long error;
 
 	if (event)
-		registration = *event;
+		registration = registration_of(event);
 	error = sys_epoll_ctl(set->fd, operation, fd, operation == EPOLL_CTL_DEL ? NULL : &registration);
 	if (error || !item)
 		return error;
@@ -648,7 +704,8 @@ static int rings_have_posted(struct set *set)
 	return 0;
 }
 
-static void collect_socket(struct set *set, struct pair *pair, uint32_t channel)
+/* `dead`: the peer's process is. */
+static void collect_socket(struct set *set, struct pair *pair, uint32_t channel, int dead)
 {
 	uint32_t number = channel < SHM_CHANNELS_MAX ? pair->sockets[channel] : 0;
 
@@ -657,7 +714,8 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel)
 	for (uint32_t at = socks[number - 1].first_item; at; at = items[at - 1].next_of_sock)
 		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
 			local_service(&socks[number - 1].end, items[at - 1].fd);
-			ready_add(set, &items[at - 1]);
+			if (!dead || local_check_end(&socks[number - 1].end, items[at - 1].fd))
+				ready_add(set, &items[at - 1]);
 		}
 }
 
@@ -670,8 +728,34 @@ static void collect(struct set *set)
 			uint64_t bits = load_relaxed(word) ? exchange(word, 0) : 0;
 
 			for (; bits; bits &= bits - 1)
-				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits));
+				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits), 0);
 		}
+}
+
+static int has_events(const struct set *set)
+{
+	for (uint32_t at = set->ready_first; at; at = items[at - 1].next_ready)
+		if (item_events(&items[at - 1]))
+			return 1;
+	return 0;
+}
+
+void epoll_set_is_polled(int set_fd)
+{
+	struct set *set = set_of(set_fd);
+
+	if (!set)
+		return;
+	spinlock_acquire(&sets_lock);
+	if (!set->polled)
+		untag_all(set);
+	set->polled = 1;
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	collect(set);
+	if (has_events(set))
+		wake_set(set);
+	spinlock_release(&sets_lock);
 }
 
 static void disarm(struct set *set, struct item *item)
@@ -694,7 +778,7 @@ static int report(struct set *set, struct epoll_event *events, int count)
 		int last = (uint32_t)(item - items) + 1 == stop;
 
 		tell_what_is_missing(set, item);
-		ready = item_events(item);
+		ready = edge_events(item);
 		if (ready) {
 			events[reported].events = ready;
 			events[reported++].data.u64 = item->data;
@@ -753,6 +837,20 @@ static int some_peer_is_gone(struct set *set)
 	return 0;
 }
 
+/* A peer has died: whose bytes it has left unread is reset, and the kernel may have told of the end long ago. */
+static void bury(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	for (uint32_t i = 0; i < set->pairs_count; i++) {
+		struct pair *pair = set->pairs[i].pair;
+
+		store_relaxed(&pair->asked_ticks, 0);
+		for (uint32_t channel = 0; !pair_peer_lives(pair) && channel < SHM_CHANNELS_MAX; channel++)
+			collect_socket(set, pair, channel, 1);
+	}
+	spinlock_release(&sets_lock);
+}
+
 static int is_tagged(const struct epoll_event *event)
 {
 	return (event->data.u64 & ITEM_DATA_MASK) == ITEM_DATA;
@@ -762,24 +860,32 @@ static int is_tagged(const struct epoll_event *event)
  * 0: nothing. sets_lock. */
 static int translate(struct set *set, struct epoll_event *event, int gone)
 {
-	struct item *item = item_of_event(set, event, gone || set->one_shots);
+	int ended = gone || event->events & EPOLLRDHUP;
+	struct item *item = item_of_event(set, event, ended || set->one_shots);
 	int tagged = is_tagged(event);
 
 	if (!item)
 		return !tagged;
-	if (tagged) {
-		event->data.u64 = item->data;
-		event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
+	if (item->disabled) /* the kernel's one-shot shows error and end even when nothing else is wanted */
+		return 0;
+	if (item->reset) {
+		item->reset = 0;
+		return 0;
 	}
-	if (gone && sock_is_engine(&socks[item->sock]) && event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP)) {
-		local_check_end(&socks[item->sock].end, item->fd);
+	event->data.u64 = item->data;
+	event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
+	if (ended && !item->deleted && sock_is_engine(&socks[item->sock])) {
+		if (local_believe_end(&socks[item->sock].end, item->fd)) {
+			event->events |= kernel_events(item->fd, item->events & 0x7fff) & (item->events | ALWAYS_EVENTS);
+			item->reset = item->events & EPOLLET && load_relaxed(&socks[item->sock].shared->pending_error);
+		}
 		event->events |= item_events(item);
 	}
 	if (item->events & EPOLLONESHOT) {
 		item->disabled = 1;
 		ready_remove(set, item);
 	}
-	if (!event->events)
+	if (!event->events && tagged)
 		quiet_kernel(set, item);
 	return event->events != 0;
 }
@@ -788,7 +894,7 @@ static int note_kernel_event(struct set *set, struct epoll_event *event, int gon
 {
 	int shown;
 
-	if (!is_tagged(event) && !set->one_shots && !gone)
+	if (!is_tagged(event) && !set->one_shots && !gone && !(event->events & EPOLLRDHUP))
 		return 1;
 	spinlock_acquire(&sets_lock);
 	shown = translate(set, event, gone);
@@ -806,7 +912,9 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 		struct epoll_event event = events[have + i];
 		int twin = 0;
 
-		if (event.data.u64 == BELL_DATA || !note_kernel_event(set, &event, gone))
+		if (event.data.u64 == DEATH_DATA)
+			bury(set);
+		if (event.data.u64 == BELL_DATA || event.data.u64 == DEATH_DATA || !note_kernel_event(set, &event, gone))
 			continue;
 		while (twin < have && events[twin].data.u64 != event.data.u64)
 			twin++;
@@ -818,11 +926,35 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 	return total;
 }
 
+/* The kernel gave us the bell, and somebody else sleeps: what the rings have is his. Who rang has cleared the bit for all, so
+ * it is set again; set the bit, then look. */
+static void pass_bell_on(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	if (set->sleepers || set->polled) {
+		for (uint32_t i = 0; i < set->pairs_count; i++)
+			fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+		if (rings_have_posted(set))
+			wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
+static int has_bell(const struct epoll_event *events, long count)
+{
+	for (long i = 0; i < count; i++)
+		if (events[i].data.u64 == BELL_DATA)
+			return 1;
+	return 0;
+}
+
 static long kernel_gives(struct set *set, int fd, struct epoll_event *events, int have, int count)
 {
 	long got = sys_epoll_wait(fd, events + have, count - have, 0);
 
 	store_relaxed(&set->kernel_asked, cpu_ticks());
+	if (unlikely(has_bell(events + have, got)))
+		pass_bell_on(set);
 	return got < 0 ? (have ? have : got) : merge(set, events, have, (int)got);
 }
 
@@ -910,15 +1042,6 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
 	}
 	sleep_withdraw(set);
 	return got > 0 ? merge(set, events, 0, (int)got) : got;
-}
-
-/* The bell may have come together with the kernel's events, and somebody else sleeps: the rings are his. */
-static void pass_bell_on(struct set *set)
-{
-	spinlock_acquire(&sets_lock);
-	if ((set->sleepers || set->polled) && rings_have_posted(set))
-		wake_set(set);
-	spinlock_release(&sets_lock);
 }
 
 static long wait_loop(struct set *set, int fd, struct epoll_event *events, int count, uint64_t deadline_ns,

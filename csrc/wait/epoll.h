@@ -28,6 +28,8 @@ void epoll_set_is_polled(int set_fd);
 
 /* Before an exec that leaves the set open: from now on the kernel alone has it, and its sockets, for good. */
 void epoll_set_passes(uint32_t set);
+/* The program did something to its socket for which Linux looks at edge-triggered items again: shutdown(2). */
+void epoll_edge(struct sock *sock);
 
 /* Before the first set. 0, or -ENOMEM: then nothing is accelerated. */
 int epoll_start(void);

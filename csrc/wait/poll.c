@@ -141,6 +141,14 @@ static long ask_kernel(struct polling *polling)
 	return sys_poll(polling->fds, polling->count, 0);
 }
 
+/* The peer has died with our bytes unread, and the kernel knows now. */
+static int is_reset(struct sock *sock, const struct pollfd *fd)
+{
+	if (fd->revents & (READ_EVENTS | POLLRDHUP | POLLHUP) && local_peer_has_unread(&sock->end))
+		return local_believe_end(&sock->end, fd->fd);
+	return local_check_end(&sock->end, fd->fd);
+}
+
 /* Adds the rings' events to what the kernel said. The number of ready descriptors. */
 static long merge(struct polling *polling)
 {
@@ -152,7 +160,7 @@ static long merge(struct polling *polling)
 
 		if (side->sock) {
 			local_service(&side->sock->end, fd->fd);
-			if (local_check_end(&side->sock->end, fd->fd))
+			if (is_reset(side->sock, fd))
 				sys_poll(fd, 1, 0);
 			fd->revents |= ring_events(side->sock, fd->fd, fd->events);
 		}
@@ -178,7 +186,7 @@ static long look_at_one(struct polling *polling)
 	if (polling->count != 1 || !sock || fd->events & ~(READ_EVENTS | WRITE_EVENTS))
 		return -1;
 	if (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
-	    !local_peer_is_well(&sock->end))
+	    load_relaxed(&sock->end.tx->half_closed) || !local_peer_is_well(&sock->end))
 		return -1;
 	known = ring_events(sock, fd->fd, fd->events);
 	if (!known || known & POLLERR || (fd->events & WRITE_EVENTS && !local_sends_by_ring(&sock->end)))
