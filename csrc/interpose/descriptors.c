@@ -13,11 +13,12 @@
 int fcntl_passed_on(int fd, int command, void *argument) EXPORT_NAME("fcntl");
 int ioctl_passed_on(int fd, unsigned long request, void *argument) EXPORT_NAME("ioctl");
 
-int interpose_give_away(int fd)
+void interpose_give_away(int fd)
 {
 	struct sock *sock = sock_of(fd);
 
-	return sock ? sock_into_kernel(sock, fd, reason_foreign_program) : 0;
+	if (sock)
+		sock_into_kernel(sock, fd, reason_foreign_program);
 }
 
 /* -- closing ------------------------------------------------------------------------------------------------------------ */
@@ -200,8 +201,16 @@ static int nothing_of_ours(int old, int wanted)
 	return !(descriptor_entry(old) | descriptor_entry(wanted)) || thread.vforked;
 }
 
+/* A vfork child's copy of a socket is for the program that it becomes, and no table of ours will know it. */
+static void give_away_in_vfork_child(int old)
+{
+	if (unlikely(thread.vforked) && descriptor_entry(old))
+		interpose_give_away(old);
+}
+
 EXPORT int dup2(int old, int wanted)
 {
+	give_away_in_vfork_child(old);
 	if (likely(nothing_of_ours(old, wanted)) || old == wanted)
 		return REAL(dup2)(old, wanted);
 	return dup_onto(old, wanted, 0);
@@ -211,6 +220,7 @@ EXPORT_AS(__dup2, dup2);
 
 EXPORT int dup3(int old, int wanted, int flags)
 {
+	give_away_in_vfork_child(old);
 	if (likely(nothing_of_ours(old, wanted)) || old == wanted || flags & ~O_CLOEXEC)
 		return REAL(dup3)(old, wanted, flags);
 	return dup_onto(old, wanted, flags);

@@ -94,7 +94,7 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 
 static int is_still(struct sock *sock, int fd)
 {
-	return sock_of(fd) == sock;
+	return sock_of(fd) == sock || load_acquire(&sock->end.relayed);
 }
 
 static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept)
