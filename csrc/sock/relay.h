@@ -15,6 +15,9 @@ int relay_make(struct sock *sock, int fd);
  * *relay_end and *program_end are close-on-exec. 0, or a negative errno. Waits for a second at most. */
 int relay_link_make(int old, int *relay_end, int *program_end);
 
+/* In the new process: nothing of the one that it was forked from goes on, but the two sockets and what the engine needs. */
+void relay_process_begin(struct sock *sock, int old, int link, uint32_t process);
+
 /* The relay's process, from its fork to its end: pumps between `old` and `link`. Never returns. */
 void relay_run(struct sock *sock, int old, int link, uint32_t process) __attribute__((noreturn));
 

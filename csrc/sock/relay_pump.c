@@ -4,19 +4,16 @@
  *
  * Where other processes still hold the old socket, their bytes are not taken from them: down then shows the program copies
  * (MSG_PEEK), and takes from the old socket what the program has read (the kernel tells, by sock_diag).
- * One thread, no handlers; it sleeps in poll. Everything of the forked process that it does not need is closed. */
+ * One thread, no handlers; it sleeps in poll. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 
 #include "base/clock.h"
-#include "base/options.h"
 #include "base/sys.h"
 #include "local/diag.h"
 #include "local/offset.h"
@@ -29,8 +26,6 @@
 #define DRAIN_MS_MAX 200 /* whether the program has read what came before a reset */
 #define FLUSH_MS_MAX 1000 /* what a program had sent before it reset the connection */
 #define HANDOVER_MS_MAX 50 /* the process that made us leaves the socket at once */
-#define SIGNALS 64
-#define KEPT_MAX (SHM_REGIONS_MAX + SHM_BELLS_MAX + 8)
 
 struct flow {
 	uint8_t *buffer;
@@ -65,84 +60,7 @@ static int has_bytes(const struct flow *flow)
 	return flow->at < flow->fill;
 }
 
-/* -- the new process ------------------------------------------------------------------------------------------------------ */
-
-static void signals_default(void)
-{
-	struct {
-		void (*handler)(int);
-		unsigned long flags;
-		void (*restorer)(void);
-		uint64_t mask;
-	} action = {.handler = SIG_DFL};
-	uint64_t none = 0;
-
-	for (int number = 1; number <= SIGNALS; number++) {
-		action.handler = number == SIGPIPE ? SIG_IGN : SIG_DFL;
-		SYS4(SYS_rt_sigaction, number, &action, 0, sizeof(none));
-	}
-	SYS4(SYS_rt_sigprocmask, SIG_SETMASK, &none, 0, sizeof(none));
-}
-
-static void keep(int *kept, int *count, int fd)
-{
-	int at = *count;
-
-	if (fd < 0)
-		return;
-	while (at > 0 && kept[at - 1] > fd) {
-		kept[at] = kept[at - 1];
-		at--;
-	}
-	kept[at] = fd;
-	(*count)++;
-}
-
-/* All but the two sockets, and what the tools find the shared memory by. */
-static void close_others(const struct pump *pump)
-{
-	const struct pair *pair = pump->sock->end.pair;
-	int kept[KEPT_MAX], count = 0, from = 0;
-
-	keep(kept, &count, pump->old);
-	keep(kept, &count, pump->link);
-	keep(kept, &count, arena_fd);
-	keep(kept, &count, pair->peer_fd);
-	for (uint32_t r = 0; r < pair->regions_count; r++)
-		if (pair->regions[r].map)
-			keep(kept, &count, pair->regions[r].fd);
-	for (uint32_t k = 0; k < pair->peer_bells_count; k++)
-		keep(kept, &count, pair->peer_bells[k]);
-	for (int i = 0; i < count; i++) {
-		if (kept[i] > from)
-			SYS3(SYS_close_range, from, kept[i] - 1, 0);
-		from = kept[i] + 1;
-	}
-	SYS3(SYS_close_range, from, ~0u, 0);
-}
-
-static void become_relay(struct pump *pump, uint32_t process)
-{
-	struct sock *sock = pump->sock;
-
-	thread.id = 0;
-	thread.held_back = 0;
-	thread.vforked = 0;
-	options.log = -1; /* descriptor 2 is not ours */
-	signals_default();
-	SYS0(SYS_setsid);
-	SYS1(SYS_chdir, "/");
-	SYS2(SYS_prctl, PR_SET_NAME, "byway-relay");
-	close_others(pump);
-	arena_child_start(process);
-	pair_all_inherited();
-	sock_hooks.ends = NULL;
-	sock->gate = GATE_ENGINE;
-	sock->descriptors = 1;
-	sock->shared->owner = process;
-	sock->shared->descriptor = (uint32_t)pump->old;
-	store_release(&sock->shared->reason, reason_relayed);
-}
+/* -- leaving ---------------------------------------------------------------------------------------------------------------- */
 
 static void leave(struct pump *pump, int reset)
 {
@@ -510,7 +428,7 @@ void relay_run(struct sock *sock, int old, int link, uint32_t process)
 	struct pump pump = {.sock = sock, .old = old, .link = link};
 	int yes = 1, no = 0;
 
-	become_relay(&pump, process);
+	relay_process_begin(sock, old, link, process);
 	if (!buffers_make(&pump))
 		leave(&pump, 1);
 	sys_setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));

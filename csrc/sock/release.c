@@ -49,6 +49,8 @@ void sock_into_kernel(struct sock *sock, int fd, enum reason reason)
 {
 	int error;
 
+	if (thread.vforked && diag_cookie(fd) != load_relaxed(&sock->shared->cookie)) /* replaced already, or another's */
+		return;
 	sock_never(sock, fd, reason);
 	if (!sock_is_engine(sock) || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_NS))
 		return;
