@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
 #include "base/sys.h"
 #include "local/diag.h"
 #include "local/offset.h"
@@ -52,6 +53,7 @@ struct pump {
 	int look_ms; /* to the next look at what the program has read; 0: it has just read something */
 	int ask_ms; /* to the next question whether it is still there */
 	uint64_t ask_at_ns;
+	struct linger linger; /* of the old socket, before it was ours alone */
 	int is_mute[2]; /* the old socket, the link: shows an error or end that cannot be dealt with yet */
 };
 
@@ -62,12 +64,33 @@ static int has_bytes(const struct flow *flow)
 
 /* -- leaving ---------------------------------------------------------------------------------------------------------------- */
 
-static void leave(struct pump *pump, int reset)
+/* A relay that is killed leaves resets behind: bytes that it had taken must not be missed before a clean end. */
+static void reset_at_death(int fd)
 {
 	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 
-	if (reset)
-		sys_setsockopt(pump->old, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+	sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
+}
+
+/* Nobody else holds the old socket from now on. */
+static void be_alone(struct pump *pump)
+{
+	unsigned bytes = sizeof(pump->linger);
+
+	pump->alone = 1;
+	sys_getsockopt(pump->old, SOL_SOCKET, SO_LINGER, &pump->linger, &bytes);
+	reset_at_death(pump->old);
+}
+
+static void leave(struct pump *pump, int reset)
+{
+	static const struct linger none;
+
+	if (!reset) {
+		sys_setsockopt(pump->link, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
+		if (pump->alone)
+			sys_setsockopt(pump->old, SOL_SOCKET, SO_LINGER, &pump->linger, sizeof(pump->linger));
+	}
 	sock_close_begin(pump->sock, pump->old);
 	sys_close(pump->old);
 	sock_closed(pump->sock);
@@ -105,6 +128,7 @@ static void down_fill(struct pump *pump)
 	}
 	pump->down.at = 0;
 	pump->down.fill = (size_t)received;
+	CRASH_POINT(relay_took);
 	pump->progress = 1;
 }
 
@@ -182,7 +206,7 @@ static void down_show(struct pump *pump)
 static void down_careful(struct pump *pump)
 {
 	if (sock_is_sole_holder(pump->sock)) {
-		pump->alone = 1;
+		be_alone(pump);
 		down_take(pump, 0);
 		return;
 	}
@@ -291,7 +315,6 @@ static int bytes_unsent(int fd)
  * send, and would have been told. */
 static void end_old_reset(struct pump *pump)
 {
-	struct linger at_once = {.l_onoff = 1, .l_linger = 0};
 	struct pollfd link = {.fd = pump->link, .events = pump->up.ended ? 0 : POLLIN};
 	int pause_ms = 1;
 
@@ -304,8 +327,7 @@ static void end_old_reset(struct pump *pump)
 			break;
 		pause_ms = pause_ms * 2 > DRAIN_MS_MAX ? DRAIN_MS_MAX : pause_ms * 2;
 	}
-	sys_setsockopt(pump->link, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
-	sys_close(pump->link);
+	sys_close(pump->link); /* a reset: see reset_at_death */
 	leave(pump, 0);
 }
 
@@ -410,8 +432,12 @@ static void wait_for_handover(struct pump *pump)
 	struct timespec pause = {0, 200000};
 	uint64_t deadline = clock_now_ns() + HANDOVER_MS_MAX * 1000000u;
 
-	while (!(pump->alone = sock_is_sole_holder(pump->sock)) && clock_now_ns() < deadline)
+	while (!sock_is_sole_holder(pump->sock)) {
+		if (clock_now_ns() >= deadline)
+			return;
 		SYS4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
+	}
+	be_alone(pump);
 }
 
 static int buffers_make(struct pump *pump)
@@ -429,8 +455,11 @@ void relay_run(struct sock *sock, int old, int link, uint32_t process)
 	int yes = 1, no = 0;
 
 	relay_process_begin(sock, old, link, process);
-	if (!buffers_make(&pump))
+	reset_at_death(link);
+	if (!buffers_make(&pump)) {
+		reset_at_death(old);
 		leave(&pump, 1);
+	}
 	sys_setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	sys_setsockopt(old, IPPROTO_TCP, TCP_CORK, &no, sizeof(no));
 	sys_setsockopt(old, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));

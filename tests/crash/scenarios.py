@@ -512,6 +512,22 @@ def foreign_receiver_of_an_aborting_sender(s: Shape) -> Case:
 
 
 @scenario
+def foreign_receiver_without_copies(s: Shape) -> Case:
+    """The receiver may not copy the sender's descriptor: the sender does it, or a relay."""
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
+    b = ["wait:sent", "deny-getfd", "exec-foreign:40", "drain", f"send:{s.total_bytes}", "close"]
+    return Case(a=a, b=b)
+
+
+@scenario
+def foreign_receiver_of_an_idle_sender(s: Shape) -> Case:
+    """Nor does the sender call: only a relay is left."""
+    a = [f"send:{s.small_bytes}", "tell:sent", "wait:read", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
+    b = ["wait:sent", "deny-getfd", "exec-foreign:40", f"recv:{s.small_bytes}", "tell:read", "drain", "send:100", "close"]
+    return Case(a=a, b=b)
+
+
+@scenario
 def passed_foreign_receiver(s: Shape) -> Case:
     """The socket goes to a foreign program in a message."""
     a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
