@@ -10,6 +10,7 @@
 #include "sock/relay.h"
 
 #include <errno.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include "base/crash.h"
@@ -18,11 +19,15 @@
 #include "local/diag.h"
 
 #define SIGNALS_BYTES 8
+#define SETTLED_BYTES 4096
+#define SETTLE_PAUSE_NS 100000
+#define SETTLE_WAITS_MAX 200
 
 struct relay {
 	int link;         /* the relay's end of the new connection */
 	int program;      /* the program's end */
 	uint32_t process; /* the relay's slot */
+	uint32_t *settled; /* shared with the relay: it has moved what was there */
 };
 
 static uint64_t signals_block(void)
@@ -56,7 +61,7 @@ static int process_start(struct sock *sock, int fd, const struct relay *relay)
 		long last = fork_silent();
 
 		if (last == 0)
-			relay_run(sock, fd, relay->link, relay->process);
+			relay_run(sock, fd, relay->link, relay->process, relay->settled);
 		SYS1(SYS_exit_group, last < 0 ? (int)-last : 0);
 	}
 	if (middle < 0)
@@ -159,19 +164,41 @@ static int start_and_replace(struct sock *sock, int fd, const struct relay *rela
 	return error;
 }
 
+/* What could be read at once from the old socket can be read at once from the new connection. Not in a vfork child: there
+ * the relay waits for us. */
+static void wait_until_settled(const struct relay *relay)
+{
+	struct timespec pause = {0, SETTLE_PAUSE_NS};
+
+	for (int waits = 0; waits < SETTLE_WAITS_MAX && !thread.vforked && !load_acquire(relay->settled); waits++)
+		SYS4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
+}
+
+static int make_over_link(struct sock *sock, int fd, struct relay *relay)
+{
+	int error;
+
+	relay->process = arena_child_prepare_for(sock_index(sock));
+	error = relay->process == ARENA_NONE ? -EAGAIN : start_and_replace(sock, fd, relay);
+	if (error)
+		arena_child_failed(relay->process);
+	sys_close(relay->link);
+	sys_close(relay->program);
+	if (!error)
+		wait_until_settled(relay);
+	return error;
+}
+
 int relay_make(struct sock *sock, int fd)
 {
-	struct relay relay;
-	int error = relay_link_make(fd, &relay.link, &relay.program);
+	void *page = mmap(NULL, SETTLED_BYTES, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	struct relay relay = {.settled = page};
+	int error = page == MAP_FAILED ? -ENOMEM : relay_link_make(fd, &relay.link, &relay.program);
 
-	if (error)
-		return error;
-	relay.process = arena_child_prepare_for(sock_index(sock));
-	error = relay.process == ARENA_NONE ? -EAGAIN : start_and_replace(sock, fd, &relay);
-	if (error)
-		arena_child_failed(relay.process);
-	sys_close(relay.link);
-	sys_close(relay.program);
+	if (!error)
+		error = make_over_link(sock, fd, &relay);
+	if (page != MAP_FAILED)
+		munmap(page, SETTLED_BYTES);
 	if (error)
 		return error;
 	count(counter_relays, 1);

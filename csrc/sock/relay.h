@@ -18,7 +18,8 @@ int relay_link_make(int old, int *relay_end, int *program_end);
 /* In the new process: nothing of the one that it was forked from goes on, but the two sockets and what the engine needs. */
 void relay_process_begin(struct sock *sock, int old, int link, uint32_t process);
 
-/* The relay's process, from its fork to its end: pumps between `old` and `link`. Never returns. */
-void relay_run(struct sock *sock, int old, int link, uint32_t process) __attribute__((noreturn));
+/* The relay's process, from its fork to its end: pumps between `old` and `link`; sets *settled, which is shared memory, when
+ * all that was there has been moved. Never returns. */
+void relay_run(struct sock *sock, int old, int link, uint32_t process, uint32_t *settled) __attribute__((noreturn));
 
 #endif

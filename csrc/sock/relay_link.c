@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "local/offset.h"
 #include "sock/relay.h"
 
 #define WAIT_MS_MAX 1000
@@ -210,6 +211,8 @@ static void make_alike(int from, int to)
 	copy_buffer_sizes(from, to);
 	if (flags >= 0)
 		sys_fcntl(to, F_SETFL, flags & O_NONBLOCK);
+	if (offset_fin_sent(from))
+		SYS2(SYS_shutdown, to, SHUT_WR);
 }
 
 int relay_link_make(int old, int *relay_end, int *program_end)

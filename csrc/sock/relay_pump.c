@@ -53,6 +53,7 @@ struct pump {
 	int look_ms; /* to the next look at what the program has read; 0: it has just read something */
 	int ask_ms; /* to the next question whether it is still there */
 	uint64_t ask_at_ns;
+	int is_over; /* the end was that of the whole connection: a reset follows it */
 	struct linger linger; /* of the old socket, before it was ours alone */
 	int is_mute[2]; /* the old socket, the link: shows an error or end that cannot be dealt with yet */
 };
@@ -111,10 +112,12 @@ static long receive(struct pump *pump, void *to, size_t bytes, int discard, int 
 /* Nothing, the end, or an error of the old socket. */
 static void down_stopped(struct pump *pump, long said)
 {
-	if (said == 0)
+	if (said == 0) {
 		pump->down.ended = 1;
-	else if (said != -EAGAIN && said != -EINTR)
+		pump->is_over = offset_is_closed(pump->old) && !pump->up.passed;
+	} else if (said != -EAGAIN && said != -EINTR) {
 		pump->state = OLD_RESET;
+	}
 	pump->progress |= said != -EAGAIN;
 }
 
@@ -152,6 +155,8 @@ static void down_send(struct pump *pump)
 		down->passed = 1;
 		pump->progress = 1;
 	}
+	if (down->passed && pump->is_over)
+		pump->state = OLD_RESET;
 }
 
 /* Bytes of the link that the program has not read; those that we have shown it, where nobody can tell. */
@@ -318,7 +323,8 @@ static void end_old_reset(struct pump *pump)
 	struct pollfd link = {.fd = pump->link, .events = pump->up.ended ? 0 : POLLIN};
 	int pause_ms = 1;
 
-	pump->down.ended = 0; /* a reset follows, no end */
+	if (!pump->is_over) /* no end, a reset */
+		pump->down.ended = 0;
 	for (;;) {
 		down_send(pump);
 		if (pump->state != OLD_RESET || (!has_bytes(&pump->down) && !bytes_unsent(pump->link)))
@@ -361,8 +367,10 @@ static void end_link_reset(struct pump *pump)
 	leave(pump, 1);
 }
 
-static void end_if_due(struct pump *pump)
+static void end_if_due(struct pump *pump, uint32_t *settled)
 {
+	if (pump->state != PUMPING)
+		store_release(settled, 1);
 	switch (pump->state) {
 	case OLD_RESET:
 		end_old_reset(pump);
@@ -449,7 +457,7 @@ static int buffers_make(struct pump *pump)
 	return map != MAP_FAILED;
 }
 
-void relay_run(struct sock *sock, int old, int link, uint32_t process)
+void relay_run(struct sock *sock, int old, int link, uint32_t process, uint32_t *settled)
 {
 	struct pump pump = {.sock = sock, .old = old, .link = link};
 	int yes = 1, no = 0;
@@ -470,9 +478,11 @@ void relay_run(struct sock *sock, int old, int link, uint32_t process)
 			down(&pump);
 		if (pump.state == PUMPING)
 			up(&pump);
-		end_if_due(&pump);
+		end_if_due(&pump, settled);
 		local_service(&sock->end, old);
-		if (!pump.progress)
-			wait_for_more(&pump);
+		if (pump.progress)
+			continue;
+		store_release(settled, 1);
+		wait_for_more(&pump);
 	}
 }

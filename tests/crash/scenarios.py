@@ -432,7 +432,7 @@ def executed_foreign_receiver(s: Shape) -> Case:
     return Case(a=a, b=["wait:sent", "exec-foreign:5", "drain"])
 
 
-# -- foreign programs with bytes unread: a relay, where they cannot all get into the kernel ------------------------------
+# -- foreign programs with bytes unread: a relay, where they cannot all get into the kernel -----------------------------
 
 
 @scenario
@@ -485,6 +485,12 @@ def foreign_receiver_half_closes(s: Shape) -> Case:
 
 
 @scenario
+def foreign_receiver_that_had_half_closed(s: Shape) -> Case:
+    a = ["recv:1", "fill", "tell:full", f"send:{s.total_bytes}", "close"]
+    return Case(a=a, b=["shutdown", "wait:full", "exec-foreign:40", "drain", "send:1", "close"])
+
+
+@scenario
 def foreign_receiver_killed_with_bytes_unread(s: Shape) -> Case:
     a = ["fill", "tell:full", "wait:gone", "settle", *AFTER_RESET]
     return Case(a=a, b=["wait:full", "exec-foreign:40", "recv:1000", "kill"], conduct=["exit b", "tell gone"])
@@ -523,8 +529,8 @@ def foreign_receiver_without_copies(s: Shape) -> Case:
 def foreign_receiver_of_an_idle_sender(s: Shape) -> Case:
     """Nor does the sender call: only a relay is left."""
     a = [f"send:{s.small_bytes}", "tell:sent", "wait:read", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
-    b = ["wait:sent", "deny-getfd", "exec-foreign:40", f"recv:{s.small_bytes}", "tell:read", "drain", "send:100", "close"]
-    return Case(a=a, b=b)
+    b = [f"recv:{s.small_bytes}", "tell:read", "drain", "send:100", "close"]
+    return Case(a=a, b=["wait:sent", "deny-getfd", "exec-foreign:40", *b])
 
 
 @scenario
