@@ -178,21 +178,30 @@ static int append(struct local_end *end, int sender, uint64_t head, uint64_t unr
 	return (uint64_t)sent == unread;
 }
 
+/* Out-of-band data is among the kernel's bytes, or announced: taken out and sent again it would be lost. */
+static int has_urgent(int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+	char byte;
+
+	if (sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI)
+		return 1;
+	return sys_recvfrom(fd, &byte, 1, MSG_OOB | MSG_PEEK | MSG_DONTWAIT) != -EINVAL;
+}
+
 /* The sender has gone on in the kernel: the kernel's bytes are taken out, and the ring's put before those that follow. */
 static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint64_t unread, uint64_t before)
 {
-	uint8_t *out =
-		mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *out;
 	uint64_t sent;
 	long bytes;
 	int done;
 
+	if (offset_sent(sender, &sent) || !fits(fd, sender, unread) || has_urgent(fd)) /* it might not go in again */
+		return 0;
+	out = mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (out == MAP_FAILED)
 		return 0;
-	if (offset_sent(sender, &sent) || !fits(fd, sender, unread)) { /* it might not go in again */
-		munmap(out, TAKEN_OUT_BYTES_MAX);
-		return 0;
-	}
 	bytes = take_kernel_out(fd, sender, out);
 	end->kernel_taken += bytes > 0 ? (uint64_t)bytes : 0;
 	done = bytes >= 0 && before <= (uint64_t)bytes && send_all(sender, out, before) &&

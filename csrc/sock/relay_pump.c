@@ -33,6 +33,7 @@ struct flow {
 	size_t at, fill; /* bytes [at, fill) are to be passed on */
 	int ended; /* its source has ended */
 	int passed; /* and that was passed on */
+	int is_urgent; /* one byte of out-of-band data */
 };
 
 enum state {
@@ -61,6 +62,25 @@ struct pump {
 static int has_bytes(const struct flow *flow)
 {
 	return flow->at < flow->fill;
+}
+
+/* Out-of-band data is sent on as such when its place in the stream is reached. */
+static int take_urgent(struct flow *flow, int from)
+{
+	int is_there = 0;
+
+	flow->is_urgent = !sys_ioctl(from, SIOCATMARK, &is_there) && is_there &&
+	                  sys_recvfrom(from, flow->buffer, 1, MSG_OOB | MSG_DONTWAIT) == 1;
+	if (!flow->is_urgent)
+		return 0;
+	flow->at = 0;
+	flow->fill = 1;
+	return 1;
+}
+
+static int send_flags(const struct flow *flow)
+{
+	return MSG_DONTWAIT | MSG_NOSIGNAL | (flow->is_urgent ? MSG_OOB : 0);
 }
 
 /* -- leaving ---------------------------------------------------------------------------------------------------------------- */
@@ -123,8 +143,13 @@ static void down_stopped(struct pump *pump, long said)
 
 static void down_fill(struct pump *pump)
 {
-	long received = receive(pump, pump->down.buffer, BUFFER_BYTES, 0, 0);
+	long received;
 
+	if (local_rx_is_kernel(&pump->sock->end) && take_urgent(&pump->down, pump->old)) {
+		pump->progress = 1;
+		return;
+	}
+	received = receive(pump, pump->down.buffer, BUFFER_BYTES, 0, 0);
 	if (received <= 0) {
 		down_stopped(pump, received);
 		return;
@@ -140,7 +165,7 @@ static void down_send(struct pump *pump)
 	struct flow *down = &pump->down;
 
 	while (has_bytes(down)) {
-		long sent = sys_sendto(pump->link, down->buffer + down->at, down->fill - down->at, MSG_DONTWAIT | MSG_NOSIGNAL);
+		long sent = sys_sendto(pump->link, down->buffer + down->at, down->fill - down->at, send_flags(down));
 
 		if (sent <= 0) {
 			if (sent != -EAGAIN)
@@ -235,8 +260,13 @@ static void down(struct pump *pump)
 
 static void up_fill(struct pump *pump)
 {
-	long received = sys_recvfrom(pump->link, pump->up.buffer, BUFFER_BYTES, MSG_DONTWAIT);
+	long received;
 
+	if (take_urgent(&pump->up, pump->link)) {
+		pump->progress = 1;
+		return;
+	}
+	received = sys_recvfrom(pump->link, pump->up.buffer, BUFFER_BYTES, MSG_DONTWAIT);
 	if (received > 0) {
 		pump->up.at = 0;
 		pump->up.fill = (size_t)received;
@@ -256,7 +286,7 @@ static void up_send(struct pump *pump)
 	while (has_bytes(up)) {
 		struct iovec piece = {up->buffer + up->at, up->fill - up->at};
 		struct cursor cursor = {.pieces = &piece, .count = 1, .left = piece.iov_len};
-		long sent = local_send(&pump->sock->end, pump->old, &cursor, MSG_DONTWAIT | MSG_NOSIGNAL);
+		long sent = local_send(&pump->sock->end, pump->old, &cursor, send_flags(up));
 
 		if (sent <= 0) {
 			if (sent != -EAGAIN)
@@ -469,6 +499,7 @@ void relay_run(struct sock *sock, int old, int link, uint32_t process, uint32_t 
 		leave(&pump, 1);
 	}
 	sys_setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	sys_setsockopt(old, SOL_SOCKET, SO_OOBINLINE, &no, sizeof(no));
 	sys_setsockopt(old, IPPROTO_TCP, TCP_CORK, &no, sizeof(no));
 	sys_setsockopt(old, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 	wait_for_handover(&pump);

@@ -1,7 +1,7 @@
 """One end of a connection whose socket is given to programs that know nothing of rings: `relayed.py HOST PORT WHAT`.
 
-Run by test_relay.py, on the kernel and under Byway; what it prints must be the same. It imports nothing of the tests. The
-peer (`relayed.py peer`) answers some turns, sends BYTES bytes and closes: the ring cannot be handed back then.
+Run by test_relay.py, on the kernel and under Byway; what it prints must be the same. It imports nothing of the tests.
+The peer (`relayed.py peer`) answers some turns, sends BYTES bytes and closes: the ring cannot be handed back then.
 """
 
 from __future__ import annotations

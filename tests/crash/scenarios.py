@@ -432,7 +432,7 @@ def executed_foreign_receiver(s: Shape) -> Case:
     return Case(a=a, b=["wait:sent", "exec-foreign:5", "drain"])
 
 
-# -- foreign programs with bytes unread: a relay, where they cannot all get into the kernel -----------------------------
+# -- foreign programs with bytes unread: a relay, where they do not get into the kernel --------------------------------
 
 
 @scenario
@@ -488,6 +488,14 @@ def foreign_receiver_half_closes(s: Shape) -> Case:
 def foreign_receiver_that_had_half_closed(s: Shape) -> Case:
     a = ["recv:1", "fill", "tell:full", f"send:{s.total_bytes}", "close"]
     return Case(a=a, b=["shutdown", "wait:full", "exec-foreign:40", "drain", "send:1", "close"])
+
+
+@scenario
+def foreign_receiver_with_out_of_band_data(s: Shape) -> Case:
+    """Both ways through a relay, between ordinary bytes."""
+    a = [f"send:{s.total_bytes}", "oob", f"send:{s.small_bytes}", "recv:1000", "recv-oob", "drain", "close"]
+    b = [f"recv:{s.total_bytes}", "recv-oob", f"recv:{s.small_bytes}", "send:1000", "oob", "send:10", "close"]
+    return Case(a=a, b=[f"sleep:{s.delay_ms}", "exec-foreign:40", *b])
 
 
 @scenario

@@ -454,6 +454,22 @@ static void step_cookie(void)
 	say("cookie", text);
 }
 
+static void step_oob(void)
+{
+	must(send(agent.descriptor, "!", 1, MSG_OOB) == 1, "MSG_OOB");
+}
+
+/* Waits for out-of-band data, and says what it is. */
+static void step_recv_oob(void)
+{
+	struct pollfd entry = {.fd = agent.descriptor, .events = POLLPRI};
+	char text[2] = "?";
+
+	must(poll(&entry, 1, 10000) == 1, "POLLPRI");
+	must(recv(agent.descriptor, text, 1, MSG_OOB) == 1, "recv MSG_OOB");
+	say("oob", text);
+}
+
 static void step_closeall(const char *how)
 {
 	int keep = agent.descriptor;
@@ -705,6 +721,10 @@ static bool run_plain(const char *name)
 		step_cookie();
 	else if (strcmp(name, "reap") == 0)
 		step_reap();
+	else if (strcmp(name, "oob") == 0)
+		step_oob();
+	else if (strcmp(name, "recv-oob") == 0)
+		step_recv_oob();
 	else if (strcmp(name, "sigpipe") == 0)
 		agent.send_flags = 0;
 	else
