@@ -115,7 +115,7 @@ static int send_begins(struct sock *sock, int fd, int flags)
 {
 	if (unlikely(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)))
 		leave_unusual(sock, fd, flags);
-	if (sock_is_engine(sock) && likely(!(flags & (MSG_OOB | MSG_ZEROCOPY))))
+	if (sock_is_engine(sock) && likely(!(flags & MSG_ZEROCOPY))) /* out-of-band data too: a hand back keeps it out */
 		return sock_enter(sock, fd);
 	if (!sock_is_engine(sock))
 		sock_note_call(sock, fd, SOCK_CALL_SEND);
