@@ -173,6 +173,13 @@ EXPORT int dup(int old)
 	return is_foreign(old) ? REAL(dup)(old) : dup_known(old);
 }
 
+/* A vfork child's copy of a socket is for the program that it becomes, and no table of ours will know it. */
+static int dup_in_vfork_child(int old, int wanted, int flags)
+{
+	interpose_give_away(old);
+	return (int)interpose_result(SYS3(SYS_dup3, old, wanted, flags));
+}
+
 /* `wanted` is closed first: by us, if it is ours. */
 APART int dup_onto(int old, int wanted, int flags)
 {
@@ -181,6 +188,8 @@ APART int dup_onto(int old, int wanted, int flags)
 	int last = 0;
 	long fd;
 
+	if (thread.vforked)
+		return dup_in_vfork_child(old, wanted, flags);
 	if (descriptor_kind(entry) == DESCRIPTOR_OWN)
 		return (int)interpose_result(-EBADF);
 	if (sys_fcntl(old, F_GETFD, 0) < 0)
@@ -198,19 +207,11 @@ APART int dup_onto(int old, int wanted, int flags)
 
 static int nothing_of_ours(int old, int wanted)
 {
-	return !(descriptor_entry(old) | descriptor_entry(wanted)) || thread.vforked;
-}
-
-/* A vfork child's copy of a socket is for the program that it becomes, and no table of ours will know it. */
-static void give_away_in_vfork_child(int old)
-{
-	if (unlikely(thread.vforked) && descriptor_entry(old))
-		interpose_give_away(old);
+	return !(descriptor_entry(old) | descriptor_entry(wanted));
 }
 
 EXPORT int dup2(int old, int wanted)
 {
-	give_away_in_vfork_child(old);
 	if (likely(nothing_of_ours(old, wanted)) || old == wanted)
 		return REAL(dup2)(old, wanted);
 	return dup_onto(old, wanted, 0);
@@ -220,7 +221,6 @@ EXPORT_AS(__dup2, dup2);
 
 EXPORT int dup3(int old, int wanted, int flags)
 {
-	give_away_in_vfork_child(old);
 	if (likely(nothing_of_ours(old, wanted)) || old == wanted || flags & ~O_CLOEXEC)
 		return REAL(dup3)(old, wanted, flags);
 	return dup_onto(old, wanted, flags);
