@@ -90,7 +90,7 @@ static void close_others(const struct pair *pair, int old, int link)
 
 struct mapping {
 	uint64_t start, end;
-	int is_shared, is_file;
+	int is_writable, is_shared, is_file, is_library;
 };
 
 static const char *read_hex(const char *at, uint64_t *value)
@@ -105,19 +105,29 @@ static const char *read_hex(const char *at, uint64_t *value)
 	}
 }
 
-/* A line of /proc/self/maps: "start-end rwxp offset device inode   path". 0: it is of no interest. */
+/* A line of /proc/self/maps: "start-end rwxp offset device inode   path". What follows a library's file without a gap is its
+ * data too. 0: no such line. */
 static int parse(const char *line, struct mapping *mapping)
 {
+	const struct mapping before = *mapping;
 	const char *at = read_hex(line, &mapping->start);
 
 	if (*at != '-')
 		return 0;
 	at = read_hex(at + 1, &mapping->end);
-	if (strlen(at) < 5 || at[2] != 'w')
+	if (strlen(at) < 5)
 		return 0;
+	mapping->is_writable = at[2] == 'w';
 	mapping->is_shared = at[4] == 's';
 	mapping->is_file = strchr(at, '/') != NULL;
-	return mapping->end - mapping->start >= SHED_BYTES_MIN;
+	mapping->is_library = mapping->is_file ? strstr(at, ".so") != NULL
+	                                       : before.is_library && before.end == mapping->start && !strchr(at, '[');
+	return 1;
+}
+
+static int is_worth_it(const struct mapping *mapping)
+{
+	return mapping->is_writable && !mapping->is_library && mapping->end - mapping->start >= SHED_BYTES_MIN;
 }
 
 static int has(const struct mapping *mapping, const void *address)
@@ -148,19 +158,19 @@ static void shed(const struct mapping *mapping)
 
 static void shed_memory(const struct sock *sock)
 {
+	struct mapping mapping = {.start = 0};
 	char text[LINE_BYTES_MAX + 1];
 	size_t have = 0;
 	long fd = SYS3(SYS_open, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0), bytes;
 
 	while (fd >= 0 && (bytes = sys_read((int)fd, text + have, LINE_BYTES_MAX - have)) > 0) {
-		struct mapping mapping;
 		char *line = text, *end;
 
 		have += (size_t)bytes;
 		text[have] = 0;
 		for (; (end = strchr(line, '\n')); line = end + 1) {
 			*end = 0;
-			if (parse(line, &mapping) && !is_needed(&mapping, sock))
+			if (parse(line, &mapping) && is_worth_it(&mapping) && !is_needed(&mapping, sock))
 				shed(&mapping);
 		}
 		have -= (size_t)(line - text);
