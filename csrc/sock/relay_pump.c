@@ -40,7 +40,8 @@ enum state {
 	PUMPING,
 	OLD_RESET, /* the old socket has failed: the program gets a reset behind its bytes */
 	LINK_RESET, /* the program has reset the link */
-	PROGRAM_GONE
+	PROGRAM_GONE,
+	LEFT
 };
 
 struct pump {
@@ -115,8 +116,7 @@ static void leave(struct pump *pump, int reset)
 	sock_close_begin(pump->sock, pump->old);
 	sys_close(pump->old);
 	sock_closed(pump->sock);
-	SYS1(SYS_exit_group, 0);
-	__builtin_unreachable();
+	pump->state = LEFT;
 }
 
 /* -- down: to the program --------------------------------------------------------------------------------------------------- */
@@ -389,8 +389,10 @@ static void end_link_reset(struct pump *pump)
 	uint64_t deadline = clock_now_ns() + FLUSH_MS_MAX * 1000000u;
 	struct pollfd old = {.fd = pump->old, .events = POLLOUT};
 
-	if (!sock_is_sole_holder(pump->sock)) /* others go on with it */
+	if (!sock_is_sole_holder(pump->sock)) { /* others go on with it */
 		leave(pump, 0);
+		return;
+	}
 	while (!is_flushed(pump) && clock_now_ns() < deadline)
 		if (!pump->progress)
 			sys_poll(&old, has_bytes(&pump->up), 1);
@@ -487,33 +489,46 @@ static int buffers_make(struct pump *pump)
 	return map != MAP_FAILED;
 }
 
+static void run(struct pump *pump, uint32_t *settled)
+{
+	while (pump->state != LEFT) {
+		pump->progress = 0;
+		if (pump->state == PUMPING)
+			down(pump);
+		if (pump->state == PUMPING)
+			up(pump);
+		end_if_due(pump, settled);
+		if (pump->progress || pump->state != PUMPING)
+			continue;
+		local_service(&pump->sock->end, pump->old);
+		store_release(settled, 1);
+		wait_for_more(pump);
+	}
+}
+
+/* What the old socket delays or marks is the program's connection's to delay or mark. */
+static void set_options(const struct pump *pump)
+{
+	int yes = 1, no = 0;
+
+	reset_at_death(pump->link);
+	sys_setsockopt(pump->link, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	sys_setsockopt(pump->old, SOL_SOCKET, SO_OOBINLINE, &no, sizeof(no));
+	sys_setsockopt(pump->old, IPPROTO_TCP, TCP_CORK, &no, sizeof(no));
+	sys_setsockopt(pump->old, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+}
+
 void relay_run(struct sock *sock, int old, int link, uint32_t process, uint32_t *settled)
 {
 	struct pump pump = {.sock = sock, .old = old, .link = link};
-	int yes = 1, no = 0;
 
 	relay_process_begin(sock, old, link, process);
-	reset_at_death(link);
-	if (!buffers_make(&pump)) {
-		reset_at_death(old);
-		leave(&pump, 1);
-	}
-	sys_setsockopt(link, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	sys_setsockopt(old, SOL_SOCKET, SO_OOBINLINE, &no, sizeof(no));
-	sys_setsockopt(old, IPPROTO_TCP, TCP_CORK, &no, sizeof(no));
-	sys_setsockopt(old, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+	set_options(&pump);
 	wait_for_handover(&pump);
-	for (;;) {
-		pump.progress = 0;
-		if (pump.state == PUMPING)
-			down(&pump);
-		if (pump.state == PUMPING)
-			up(&pump);
-		end_if_due(&pump, settled);
-		local_service(&sock->end, old);
-		if (pump.progress)
-			continue;
-		store_release(settled, 1);
-		wait_for_more(&pump);
-	}
+	if (buffers_make(&pump))
+		run(&pump, settled);
+	else
+		leave(&pump, 1);
+	SYS1(SYS_exit_group, 0);
+	__builtin_unreachable();
 }
