@@ -78,7 +78,7 @@ def test_big_values(group: Programs, worlds: Worlds) -> None:
 def test_pipelining(group: Programs, worlds: Worlds) -> None:
     server, port = start_redis(group, worlds[0])
     client(group, worlds[1], "redis-pipeline", "127.0.0.1", port, 2000, 1000)
-    # A flood of 2 MB that outruns the server fills the ring of 64 KB with whole messages before it overflows to the kernel.
+    # A flood of 2 MB that outruns the server fills the ring of 64 KB with whole messages, then overflows to the kernel.
     check_carrier(server.pid, worlds, sent=1 << 16, received=1 << 15)
 
 
