@@ -1,9 +1,10 @@
 /* A lock whose owner is in the same word, for memory that several processes of one family map.
  *
  * Word: bits 0–31 thread id of the owner (0: free), bits 32–45 generation.
- * The generation also stands in the word that the lock protects (ring tail or head): every step is published there by
- * compare-and-swap. Only a dead owner's lock is taken over: a stopped one may still be in the middle of a copy or of a
- * kernel call, whose late effect no generation can refuse (models/lock.pml). Taken inside a critical section, for a bounded time only: an owner never sleeps. */
+ * The generation also stands in the word that the lock protects (ring tail or head). A tail is published by
+ * compare-and-swap; a head too, where somebody else may write it (local/recv.c). Only a dead owner's lock is taken over:
+ * a stopped one may still be in the middle of a copy or of a kernel call, whose late effect no generation can refuse
+ * (models/lock.pml). Taken inside a critical section, for a bounded time only: an owner never sleeps. */
 #ifndef BYWAY_BASE_LOCK_H
 #define BYWAY_BASE_LOCK_H
 
@@ -37,8 +38,7 @@ static inline int lock_acquire(uint64_t *word)
 	return lock_contended(word);
 }
 
-/* A plain store: while its owner lives nobody else writes a held lock. One that is not ours is
- * left alone. */
+/* A plain store: while its owner lives nobody else writes a held lock. One that is not ours is left alone. */
 static inline void lock_release(uint64_t *word)
 {
 	uint64_t held = load_relaxed(word);

@@ -93,7 +93,6 @@ int arena_start(void)
 	process_fill(0);
 	arena_process = 0;
 	lock_owners_are_known = is_one_namespace;
-	lock_owners_are_known = is_one_namespace;
 	store_release(&map->magic, SHM_MAGIC_ARENA);
 	return 0;
 }
