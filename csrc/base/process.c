@@ -3,7 +3,6 @@
 #include "base/process.h"
 
 #include <errno.h>
-#include <stdio.h>
 #include <string.h>
 
 #include "base/sys.h"
@@ -11,6 +10,22 @@
 #define STAT_BYTES_MAX 1024
 #define FIELD_THREADS 20
 #define FIELD_START_TIME 22
+
+/* "/proc/ID/stat"; `id` is positive. */
+static void stat_path(char *path, long id)
+{
+	char digits[24];
+	size_t count = 0;
+
+	do
+		digits[count++] = (char)('0' + id % 10);
+	while ((id /= 10) > 0);
+	memcpy(path, "/proc/", 6);
+	path += 6;
+	while (count)
+		*path++ = digits[--count];
+	memcpy(path, "/stat", 6);
+}
 
 struct stat_line {
 	char state; /* 0: unknown */
@@ -37,7 +52,7 @@ static struct stat_line stat_read(long id)
 	const char *name_end;
 	long fd, bytes;
 
-	snprintf(path, sizeof(path), "/proc/%ld/stat", id);
+	stat_path(path, id);
 	fd = SYS3(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
 		return (struct stat_line){0};

@@ -141,7 +141,7 @@ static int send_begins(struct sock *sock, int fd, int flags)
 {
 	if (unlikely(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)))
 		leave_unusual(sock, fd, flags);
-	if (sock_is_engine(sock) && likely(!(flags & (MSG_OOB | MSG_ZEROCOPY))))
+	if (sock_is_engine(sock) && likely(!(flags & MSG_ZEROCOPY))) /* out-of-band data too: a hand back keeps it out */
 		return sock_enter(sock, fd);
 	if (!sock_is_engine(sock))
 		sock_note_call(sock, fd, SOCK_CALL_SEND);
@@ -256,30 +256,26 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t off
 	return REAL(pwritev2)(fd, pieces, count, offset, flags);
 }
 
-/* Calls `visit` with each descriptor in the control data of `message`; ends at what the kernel would refuse. The first
- * negative result of a visit, or 0. */
-static int visit_passed(const struct msghdr *message, int (*visit)(int fd))
+/* Calls `visit` with each descriptor in the control data of `message`; ends at what the kernel would refuse. */
+static void visit_passed(const struct msghdr *message, void (*visit)(int fd))
 {
 	const uint8_t *control = message->msg_control;
-	int result = 0, fd;
 	size_t next;
+	int fd;
 
 	for (size_t at = 0; at + sizeof(struct cmsghdr) <= message->msg_controllen; at = next) {
 		struct cmsghdr head;
 
 		if (copy_guarded(&head, control + at, sizeof(head)) || head.cmsg_len < sizeof(head) ||
 		    head.cmsg_len > message->msg_controllen - at)
-			return result;
+			return;
 		next = at + CMSG_ALIGN(head.cmsg_len);
 		if (head.cmsg_level != SOL_SOCKET || head.cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t i = at + CMSG_LEN(0); i + sizeof(fd) <= at + head.cmsg_len; i += sizeof(fd)) {
-			int visited = copy_guarded(&fd, control + i, sizeof(fd)) ? 0 : visit(fd);
-
-			result = result ? result : visited;
-		}
+		for (size_t i = at + CMSG_LEN(0); i + sizeof(fd) <= at + head.cmsg_len; i += sizeof(fd))
+			if (!copy_guarded(&fd, control + i, sizeof(fd)))
+				visit(fd);
 	}
-	return result;
 }
 
 APART ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *message, int flags)
@@ -309,8 +305,8 @@ APART ssize_t sendmsg_known(int fd, const struct msghdr *message, int flags)
 		return sendmsg_ours(sock, fd, message, flags);
 	if (copy_guarded(&copied, message, sizeof(copied)))
 		return REAL(sendmsg)(fd, message, flags);
-	if (copied.msg_controllen && visit_passed(&copied, interpose_give_away))
-		return interpose_result(-EINTR);
+	if (copied.msg_controllen)
+		visit_passed(&copied, interpose_give_away);
 	return REAL(sendmsg)(fd, message, flags);
 }
 
@@ -474,13 +470,6 @@ APART ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, in
 	return received;
 }
 
-/* Descriptors that came in a message may be ones that this process has sent itself. */
-static int recognise(int fd)
-{
-	sock_recognise(fd);
-	return 0;
-}
-
 APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
 {
 	struct sock *sock = sock_of(fd);
@@ -490,7 +479,7 @@ APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
 		return recvmsg_ours(sock, fd, message, flags);
 	received = REAL(recvmsg)(fd, message, flags);
 	if (received >= 0 && message->msg_controllen)
-		visit_passed(message, recognise);
+		visit_passed(message, sock_recognise); /* they may be ones that this process has sent itself */
 	return received;
 }
 

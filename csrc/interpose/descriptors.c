@@ -14,11 +14,12 @@
 int fcntl_passed_on(int fd, int command, void *argument) EXPORT_NAME("fcntl");
 int ioctl_passed_on(int fd, unsigned long request, void *argument) EXPORT_NAME("ioctl");
 
-int interpose_give_away(int fd)
+void interpose_give_away(int fd)
 {
 	struct sock *sock = sock_of(fd);
 
-	return sock ? sock_into_kernel(sock, fd, reason_foreign_program) : 0;
+	if (sock)
+		sock_into_kernel(sock, fd, reason_foreign_program);
 }
 
 /* -- closing ------------------------------------------------------------------------------------------------------------ */
@@ -173,14 +174,23 @@ EXPORT int dup(int old)
 	return is_foreign(old) ? REAL(dup)(old) : dup_known(old);
 }
 
+/* A vfork child's copy of a socket is for the program that it becomes, and no table of ours will know it. */
+static int dup_in_vfork_child(int old, int wanted, int flags)
+{
+	interpose_give_away(old);
+	return (int)interpose_result(SYS3(SYS_dup3, old, wanted, flags));
+}
+
 /* `wanted` is closed first: by us, if it is ours. */
-APART int dup_onto(int old, int wanted, int flags)
+static int dup_onto(int old, int wanted, int flags)
 {
 	uint32_t entry = descriptor_entry(wanted);
 	struct sock *sock = descriptor_kind(entry) == DESCRIPTOR_SOCKET ? &socks[descriptor_index(entry)] : NULL;
 	int last = 0;
 	long fd;
 
+	if (thread.vforked)
+		return dup_in_vfork_child(old, wanted, flags);
 	if (descriptor_kind(entry) == DESCRIPTOR_OWN)
 		return (int)interpose_result(-EBADF);
 	if (sys_fcntl(old, F_GETFD, 0) < 0)
@@ -196,25 +206,33 @@ APART int dup_onto(int old, int wanted, int flags)
 	return (int)interpose_result(fd);
 }
 
-static int nothing_of_ours(int old, int wanted)
+static inline int nothing_of_ours(int old, int wanted)
 {
-	return !(descriptor_entry(old) | descriptor_entry(wanted)) || thread.vforked;
+	/* DESCRIPTORS_MAX is a power of two: both are below it. */
+	return ((unsigned)old | (unsigned)wanted) < DESCRIPTORS_MAX &&
+	       !(load_relaxed(&descriptor_table[old]) | load_relaxed(&descriptor_table[wanted]));
+}
+
+APART int dup2_known(int old, int wanted)
+{
+	return old == wanted ? REAL(dup2)(old, wanted) : dup_onto(old, wanted, 0);
 }
 
 EXPORT int dup2(int old, int wanted)
 {
-	if (likely(nothing_of_ours(old, wanted)) || old == wanted)
-		return REAL(dup2)(old, wanted);
-	return dup_onto(old, wanted, 0);
+	return likely(nothing_of_ours(old, wanted)) ? REAL(dup2)(old, wanted) : dup2_known(old, wanted);
 }
 
 EXPORT_AS(__dup2, dup2);
 
+APART int dup3_known(int old, int wanted, int flags)
+{
+	return old == wanted || flags & ~O_CLOEXEC ? REAL(dup3)(old, wanted, flags) : dup_onto(old, wanted, flags);
+}
+
 EXPORT int dup3(int old, int wanted, int flags)
 {
-	if (likely(nothing_of_ours(old, wanted)) || old == wanted || flags & ~O_CLOEXEC)
-		return REAL(dup3)(old, wanted, flags);
-	return dup_onto(old, wanted, flags);
+	return likely(nothing_of_ours(old, wanted)) ? REAL(dup3)(old, wanted, flags) : dup3_known(old, wanted, flags);
 }
 
 /* -- flags ------------------------------------------------------------------------------------------------------------------- */

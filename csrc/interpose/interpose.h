@@ -36,8 +36,8 @@ static inline long interpose_result(long result)
 	return -1;
 }
 
-/* Descriptors of ours that are about to be given to a program that is not of our family: in SCM_RIGHTS, by exec.
- * 0, or -EINTR: a signal came before all that is unread was in the kernel. */
-int interpose_give_away(int fd);
+/* A descriptor of ours that is about to be given to a program that is not of our family: in SCM_RIGHTS, by exec. Another
+ * socket may lie behind it then. */
+void interpose_give_away(int fd);
 
 #endif

@@ -118,8 +118,7 @@ static void give_away_inherited(void)
 {
 	for (int fd = 0; fd <= descriptor_highest(); fd++)
 		if (sock_of(fd) && is_inherited(fd))
-			while (interpose_give_away(fd)) /* a signal: exec is not interrupted by one */
-				;
+			interpose_give_away(fd);
 }
 
 /* This process becomes another program: nothing of it stays attached. Seen by the family as if it were gone. */

@@ -97,6 +97,8 @@ static int reply_read(const char *reply, long bytes, const struct request *reque
 		return -ENOENT;
 	peer->cookie = (uint64_t)found->id.idiag_cookie[1] << 32 | found->id.idiag_cookie[0];
 	peer->user = found->idiag_uid;
+	peer->unread = found->idiag_rqueue;
+	peer->inode = found->idiag_inode;
 	return 0;
 }
 

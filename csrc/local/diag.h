@@ -7,6 +7,8 @@
 struct diag_peer {
 	uint64_t cookie; /* SO_COOKIE of the other end's socket */
 	uint32_t user;   /* effective user id that owns it, as seen here */
+	uint32_t unread; /* bytes that it has received and nobody has read */
+	uint32_t inode;  /* 0: no process has a descriptor of it */
 };
 
 /* Fills *peer for the socket at the other end of connected TCP socket `fd`. 0; -ENOENT when it is not in this network

@@ -29,7 +29,8 @@ struct local_end {
 	uint64_t kernel_taken;     /* our count of bytes taken out of the kernel; see offset_received */
 	uint32_t broken;           /* nonsense was found in the channel: the connection counts as reset */
 	uint32_t lost;             /* a reset took kernel bytes away: what follows them in the ring is never shown */
-	uint32_t kernel_sleepers;  /* threads that sleep without a bell: the ring stays revoked */
+	uint32_t relayed; /* with `lost`: a relay reads it, our descriptors are those of the relay's connection */
+	uint32_t kernel_sleepers; /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
 	uint32_t acknowledgement_due; /* bytes came by the kernel since we last sent: see acknowledge() in send.c */
@@ -37,12 +38,12 @@ struct local_end {
 
 /* enum sock_flag: shm_socket.flags, changed by atomics */
 enum {
-	SOCK_NONBLOCK_KNOWN = 1,  /* SOCK_NONBLOCKING is true to the kernel's O_NONBLOCK */
+	SOCK_NONBLOCK_KNOWN = 1, /* SOCK_NONBLOCKING is true to the kernel's O_NONBLOCK */
 	SOCK_NONBLOCKING = 2,
-	SOCK_ACTIVE = 4,          /* made by connect */
-	SOCK_PASSIVE = 8,         /* made by accept */
-	SOCK_RX_KERNEL = 16,      /* the direction we receive stays with the kernel for good */
-	SOCK_TX_KERNEL = 32,      /* the direction we send stays with the kernel for good */
+	SOCK_ACTIVE = 4, /* made by connect */
+	SOCK_PASSIVE = 8, /* made by accept */
+	SOCK_RX_KERNEL = 16, /* the direction we receive stays with the kernel for good */
+	SOCK_TX_KERNEL = 32, /* the direction we send stays with the kernel for good */
 	SOCK_SHUT = 64, /* shut down in plain mode: the peer would see an end without a mark, so it never attaches */
 	SOCK_GONE = 128, /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */

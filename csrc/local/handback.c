@@ -20,6 +20,7 @@
 #define BUSY_WAITS_MAX 5000
 #define TAKE_OUT_WAITS_MAX 500000 /* without a byte; a segment that was dropped comes again after 200 ms or more */
 #define TAKEN_OUT_BYTES_MAX (64u << 20)
+#define URGENT_MAX 8
 
 static void wait_a_little(void)
 {
@@ -105,31 +106,64 @@ static int is_taken_out(int fd, int sender)
 	return !offset_received(fd, 0, &received) && !offset_sent(sender, &sent) && received == sent;
 }
 
-/* What the kernel holds for us, all of it, so that ring bytes can be put in the middle. Bytes, or a negative errno. */
-static long take_kernel_out(int fd, int sender, uint8_t *to)
-{
-	uint64_t done = 0;
+/* What was taken out of the kernel, and which bytes of it were out-of-band. */
+struct taken_out {
+	uint8_t *bytes;
+	uint64_t count;
+	uint64_t urgent[URGENT_MAX];
+	uint64_t urgent_count;
+};
 
-	for (int waits = 0; waits < TAKE_OUT_WAITS_MAX && done < TAKEN_OUT_BYTES_MAX;) {
-		long got = sys_recvfrom(fd, to + done, TAKEN_OUT_BYTES_MAX - done, MSG_DONTWAIT);
+static void note_urgent(struct taken_out *out)
+{
+	if (out->urgent_count < URGENT_MAX)
+		out->urgent[out->urgent_count++] = out->count;
+}
+
+/* Up to the next out-of-band byte, or that byte alone. As recv(2). */
+static long take_piece(int fd, struct taken_out *out)
+{
+	int is_mark = 0, is_inline = 0;
+	unsigned bytes = sizeof(is_inline);
+	uint8_t *to = out->bytes + out->count;
+	uint64_t most = TAKEN_OUT_BYTES_MAX - out->count;
+
+	if (!sys_ioctl(fd, SIOCATMARK, &is_mark) && is_mark) {
+		sys_getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &is_inline, &bytes);
+		if (is_inline && sys_recvfrom(fd, to, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
+			note_urgent(out);
+			most = 1;
+		} else if (sys_recvfrom(fd, to, 1, MSG_OOB | MSG_DONTWAIT) == 1) {
+			note_urgent(out);
+			return 1;
+		}
+	}
+	return sys_recvfrom(fd, to, most, MSG_DONTWAIT);
+}
+
+/* What the kernel holds for us, all of it, so that ring bytes can be put in the middle. 1: done; 0: not all of it came. */
+static int take_kernel_out(int fd, int sender, struct taken_out *out)
+{
+	for (int waits = 0; waits < TAKE_OUT_WAITS_MAX && out->count < TAKEN_OUT_BYTES_MAX;) {
+		long got = take_piece(fd, out);
 
 		if (got > 0) {
-			done += (uint64_t)got;
+			out->count += (uint64_t)got;
 			waits = 0;
 			continue;
 		}
 		if (is_taken_out(fd, sender))
-			return (long)done;
+			return 1;
 		wait_a_little();
 		waits++;
 	}
-	return -ETIMEDOUT;
+	return 0;
 }
 
-static int send_all(int fd, const uint8_t *from, uint64_t bytes)
+static int send_all(int fd, const uint8_t *from, uint64_t bytes, int flags)
 {
 	for (uint64_t sent = 0; sent < bytes;) {
-		long step = sys_sendto(fd, from + sent, bytes - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+		long step = sys_sendto(fd, from + sent, bytes - sent, MSG_DONTWAIT | MSG_NOSIGNAL | flags);
 
 		if (step <= 0)
 			return 0;
@@ -138,12 +172,27 @@ static int send_all(int fd, const uint8_t *from, uint64_t bytes)
 	return 1;
 }
 
+/* Bytes [from, to) again, out-of-band data as such. */
+static int send_again(int fd, const struct taken_out *out, uint64_t from, uint64_t to)
+{
+	for (uint64_t i = 0; i < out->urgent_count; i++) {
+		uint64_t at = out->urgent[i];
+
+		if (at < from || at >= to)
+			continue;
+		if (!send_all(fd, out->bytes + from, at - from, 0) || !send_all(fd, out->bytes + at, 1, MSG_OOB))
+			return 0;
+		from = at + 1;
+	}
+	return send_all(fd, out->bytes + from, to - from, 0);
+}
+
 static int send_ring(struct local_end *end, int fd, uint64_t offset, uint64_t bytes)
 {
 	uint64_t at = offset & (end->ring_bytes - 1);
 	uint64_t first = end->ring_bytes - at < bytes ? end->ring_bytes - at : bytes;
 
-	return send_all(fd, end->rx_ring + at, first) && send_all(fd, end->rx_ring, bytes - first);
+	return send_all(fd, end->rx_ring + at, first, 0) && send_all(fd, end->rx_ring, bytes - first, 0);
 }
 
 /* Everything unread has been sent by the kernel: no change is pending, nothing is in the ring. */
@@ -181,27 +230,32 @@ static int append(struct local_end *end, int sender, uint64_t head, uint64_t unr
 /* The sender has gone on in the kernel: the kernel's bytes are taken out, and the ring's put before those that follow. */
 static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint64_t unread, uint64_t before)
 {
-	uint8_t *out =
-		mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct taken_out out = {.count = 0};
 	uint64_t sent;
-	long bytes;
 	int done;
 
-	if (out == MAP_FAILED)
+	if (offset_sent(sender, &sent) || !fits(fd, sender, unread)) /* it might not go in again */
 		return 0;
-	if (offset_sent(sender, &sent) || !fits(fd, sender, unread)) { /* it might not go in again */
-		munmap(out, TAKEN_OUT_BYTES_MAX);
+	out.bytes =
+		mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (out.bytes == MAP_FAILED)
 		return 0;
-	}
-	bytes = take_kernel_out(fd, sender, out);
-	end->kernel_taken += bytes > 0 ? (uint64_t)bytes : 0;
-	done = bytes >= 0 && before <= (uint64_t)bytes && send_all(sender, out, before) &&
-	       send_ring(end, sender, head & SHM_OFFSET_MASK, unread) &&
-	       send_all(sender, out + before, (uint64_t)bytes - before);
-	munmap(out, TAKEN_OUT_BYTES_MAX);
+	done = take_kernel_out(fd, sender, &out);
+	end->kernel_taken += out.count;
+	done = done && before <= out.count && send_again(sender, &out, 0, before) &&
+	       send_ring(end, sender, head & SHM_OFFSET_MASK, unread) && send_again(sender, &out, before, out.count);
+	munmap(out.bytes, TAKEN_OUT_BYTES_MAX);
 	if (!done) /* bytes were taken out and are lost: nobody may take the rest for the whole */
 		local_protocol_error(end);
 	return done;
+}
+
+/* Out-of-band data is there: SIOCINQ ends before it, and does not tell where the kernel's stream stands. */
+static int has_urgent(int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI;
 }
 
 static int hand_back(struct local_end *end, int fd, int sender)
@@ -220,7 +274,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		/* All that is unread in the ring is behind the last move to it; of the kernel's bytes, what was sent before that. */
 		uint64_t ring_begins = end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 
-		if (offset_received(fd, end->kernel_taken, &position))
+		if (has_urgent(fd) || offset_received(fd, end->kernel_taken, &position))
 			return 0;
 		before = ring_begins > position ? ring_begins - position : 0;
 		done = insert(end, fd, sender, head, unread, before);

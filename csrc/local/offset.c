@@ -13,8 +13,11 @@ enum {
 	STATE_ESTABLISHED = 1,
 	STATE_FIN_WAIT1 = 4,
 	STATE_FIN_WAIT2 = 5,
+	STATE_TIME_WAIT = 6,
 	STATE_CLOSE = 7,
-	STATE_CLOSE_WAIT = 8
+	STATE_CLOSE_WAIT = 8,
+	STATE_LAST_ACK = 9,
+	STATE_CLOSING = 11
 };
 
 #define RECEIVED_TRIES_MAX 64
@@ -69,6 +72,24 @@ int offset_is_closed(int fd)
 	struct tcp_info info;
 
 	return !info_read(fd, &info) && info.tcpi_state == STATE_CLOSE;
+}
+
+int offset_fin_sent(int fd)
+{
+	struct tcp_info info;
+
+	if (info_read(fd, &info))
+		return 0;
+	switch (info.tcpi_state) {
+	case STATE_FIN_WAIT1:
+	case STATE_FIN_WAIT2:
+	case STATE_TIME_WAIT:
+	case STATE_LAST_ACK:
+	case STATE_CLOSING:
+		return 1;
+	default:
+		return 0;
+	}
 }
 
 int offset_fin_received(int fd)

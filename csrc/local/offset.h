@@ -16,6 +16,9 @@ int offset_received(int fd, uint64_t counted, uint64_t *offset);
 /* 1 when the connection is over for the kernel: reset, or closed by both. */
 int offset_is_closed(int fd);
 
+/* 1 when this socket was shut down for sending; unknown, and 0, once the connection is over. */
+int offset_fin_sent(int fd);
+
 /* 1 when the kernel has had the peer's FIN. */
 int offset_fin_received(int fd);
 

@@ -19,6 +19,7 @@
 
 struct shm_arena *arena;
 uint32_t arena_process = ARENA_NONE;
+int arena_fd = -1;
 
 static const char *const reason_texts[] = {
 #define REASON(code, name, text) [code] = text,
@@ -75,8 +76,8 @@ static int is_one_namespace(void)
 int arena_start(void)
 {
 	struct shm_arena *map;
-	int arena_fd = memory_make("byway.arena", sizeof(struct shm_arena), 0);
 
+	arena_fd = memory_make("byway.arena", sizeof(struct shm_arena), 0);
 	if (arena_fd < 0)
 		return arena_fd;
 	map = mmap(NULL, sizeof(struct shm_arena), PROT_READ | PROT_WRITE, MAP_SHARED, arena_fd, 0);
@@ -192,12 +193,14 @@ uint32_t arena_socket_new(void)
 	return index;
 }
 
-void arena_socket_leave(uint32_t index)
+int arena_socket_leave(uint32_t index)
 {
 	struct shm_socket *socket = &arena->sockets[index];
 
-	if (arena_process != ARENA_NONE && holder_clear(socket, arena_process))
-		socket_free(socket);
+	if (arena_process == ARENA_NONE || !holder_clear(socket, arena_process))
+		return 0;
+	socket_free(socket);
+	return 1;
 }
 
 int arena_socket_holds(uint32_t index, uint32_t process)
@@ -233,7 +236,7 @@ static uint32_t process_claim(void)
 	return ARENA_NONE;
 }
 
-uint32_t arena_child_prepare(void)
+static uint32_t child_claim(void)
 {
 	uint32_t child;
 
@@ -244,6 +247,22 @@ uint32_t arena_child_prepare(void)
 		reclaim_dead();
 		child = process_claim();
 	}
+	return child;
+}
+
+uint32_t arena_child_prepare_for(uint32_t index)
+{
+	uint32_t child = child_claim();
+
+	if (child != ARENA_NONE)
+		holder_set(&arena->sockets[index], child);
+	return child;
+}
+
+uint32_t arena_child_prepare(void)
+{
+	uint32_t child = child_claim();
+
 	for (uint32_t s = 0; child != ARENA_NONE && s < load_acquire(&arena->socket_high); s++)
 		if (arena_socket_holds(s, arena_process))
 			holder_set(&arena->sockets[s], child);

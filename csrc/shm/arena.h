@@ -23,6 +23,7 @@ enum reason {
 
 extern struct shm_arena *arena;
 extern uint32_t arena_process; /* our process slot, or ARENA_NONE */
+extern int arena_fd;           /* its memfd */
 
 /* 0, or a negative errno: then nothing is accelerated. Call once. */
 int arena_start(void);
@@ -30,8 +31,8 @@ int arena_start(void);
 /* A free socket slot, held by this process, or ARENA_NONE. Its state is SHM_SOCKET_OPEN. */
 uint32_t arena_socket_new(void);
 
-/* This process has no descriptor of it any more. Frees the slot when nobody has. */
-void arena_socket_leave(uint32_t index);
+/* This process has no descriptor of it any more. Frees the slot when nobody has: then 1. */
+int arena_socket_leave(uint32_t index);
 int arena_socket_is_sole_holder(uint32_t index);
 int arena_socket_holds(uint32_t index, uint32_t process);
 /* The process of a slot is known to be gone. The dead do not clear their bits. */
@@ -41,6 +42,8 @@ int arena_process_is_gone(uint32_t process);
  * takes it, or the parent gives it back because fork failed. Parent and child both write who the child is: it may be dead
  * before it has run, or the parent may close a socket before the child has run. */
 uint32_t arena_child_prepare(void);
+/* The same for a child that will hold this socket only. */
+uint32_t arena_child_prepare_for(uint32_t index);
 void arena_child_start(uint32_t process);
 void arena_child_known(uint32_t process, long id);
 void arena_child_failed(uint32_t process);

@@ -1,12 +1,13 @@
 /* Giving a socket back to the kernel, for good. */
-#include <errno.h>
-
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "sock/sock.h"
+#include "sock/relay.h"
 
 #define ASK_AGAIN_NS 200000
-#define ASKS_OF_CLOSED_MAX 50 /* a sender that has closed can do nothing any more */
+#define PATIENCE_NS 50000000u         /* the sender may be asked to do it */
+#define PATIENCE_OF_CLOSED_NS 10000000u /* a sender that has closed can do nothing any more */
+#define PATIENCE_WITHOUT_RELAY_NS 5000000000u
 
 void sock_never(struct sock *sock, int fd, enum reason reason)
 {
@@ -20,26 +21,47 @@ void sock_never(struct sock *sock, int fd, enum reason reason)
 		local_to_kernel(&sock->end, 1, 1);
 }
 
-int sock_into_kernel(struct sock *sock, int fd, enum reason reason)
+static int sender_has_ended(struct sock *sock)
 {
-	uint32_t arrivals = thread.arrivals;
-	struct timespec pause = {0, ASK_AGAIN_NS};
+	return !pair_peer_lives(sock->end.pair) || load_acquire(&sock->end.rx->closed);
+}
 
-	sock_never(sock, fd, reason);
-	if (!sock_is_engine(sock))
-		return 0;
-	for (int asked = 0; !local_rx_is_kernel(&sock->end); asked++) {
-		if (!pair_peer_lives(sock->end.pair) || (load_acquire(&sock->end.rx->closed) && asked == ASKS_OF_CLOSED_MAX)) {
-			log_line(LOG_ALWAYS, "descriptor %d: %llu bytes stay behind in a ring whose sender is gone", fd,
-			         (unsigned long long)local_ring_unread(&sock->end));
+/* 1: every unread byte is in the kernel; 0: not by `deadline_ns`, or not any more. */
+static int hand_back_until(struct sock *sock, int fd, uint64_t deadline_ns)
+{
+	struct timespec pause = {0, ASK_AGAIN_NS};
+	uint64_t now = clock_now_ns();
+	uint64_t end_ns = now + PATIENCE_OF_CLOSED_NS;
+
+	while (!local_rx_is_kernel(&sock->end)) {
+		if (now >= deadline_ns || (sender_has_ended(sock) && now >= end_ns))
 			return 0;
-		}
 		if (local_hand_back(&sock->end, fd))
 			continue;
 		local_request_resend(&sock->end);
-		if (thread.arrivals != arrivals)
-			return -EINTR;
 		SYS4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
+		now = clock_now_ns();
 	}
-	return 0;
+	return 1;
+}
+
+int sock_hand_back(struct sock *sock, int fd, enum reason reason)
+{
+	sock_never(sock, fd, reason);
+	return !sock_is_engine(sock) || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_NS);
+}
+
+void sock_into_kernel(struct sock *sock, int fd, enum reason reason)
+{
+	int error;
+
+	if (thread.vforked && diag_cookie(fd) != load_relaxed(&sock->shared->cookie)) /* replaced already, or another's */
+		return;
+	if (sock_hand_back(sock, fd, reason))
+		return;
+	error = relay_make(sock, fd);
+	if (!error || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_WITHOUT_RELAY_NS))
+		return;
+	log_line(LOG_ALWAYS, "descriptor %d: %llu bytes stay behind in a ring, and no relay can be made (errno %d)", fd,
+	         (unsigned long long)local_ring_unread(&sock->end), -error);
 }

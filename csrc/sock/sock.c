@@ -114,8 +114,8 @@ void sock_leave(struct sock *sock)
 
 /* -- close ------------------------------------------------------------------------------------------------------------- */
 
-/* No other living process holds it. The dead do not clear their bits. */
-static int is_sole_holder(struct sock *sock)
+/* The dead do not clear their bits. */
+int sock_is_sole_holder(const struct sock *sock)
 {
 	if (arena_process == ARENA_NONE)
 		return 0;
@@ -139,11 +139,11 @@ static void account(struct sock *sock)
 
 void sock_last_close(struct sock *sock, int fd)
 {
-	int sole = is_sole_holder(sock);
+	int sole = sock_is_sole_holder(sock);
 
 	/* Sets go on showing what is unread (epoll(7)), and only the kernel knows then. */
 	if (!sole && sock_is_engine(sock) && load_relaxed(&sock->first_item))
-		sock_into_kernel(sock, fd, reason_shared);
+		sock_hand_back(sock, fd, reason_shared);
 	if (sock_hooks.ends)
 		sock_hooks.ends(sock, !sole || load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER);
 	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
@@ -162,27 +162,46 @@ int sock_close_begin(struct sock *sock, int fd)
 	return 1;
 }
 
+/* The channel is left by the last who holds the socket: a forked child or a relay may still read the ring. */
+static void leave_slot_and_channel(struct sock *sock)
+{
+	struct pair *pair = sock->end.pair;
+	uint32_t channel = sock->end.channel;
+	int last = sock_is_sole_holder(sock);
+
+	pair->sockets[channel] = 0;
+	last |= arena_socket_leave(sock_index(sock));
+	if (last)
+		pair_channel_leave(pair, channel);
+	pair_release(pair);
+}
+
 void sock_closed(struct sock *sock)
 {
-	if (load_acquire(&sock->gate) & GATE_FORKED) {
+	if (sock->stage == STAGE_OFFERED || sock->stage == STAGE_JOINED)
+		meet_abandon(&sock->meeting, &sock->end);
+	if (!sock_is_engine(sock)) {
 		arena_socket_leave(sock_index(sock));
 		return;
 	}
-	if (sock->stage == STAGE_OFFERED || sock->stage == STAGE_JOINED)
-		meet_abandon(&sock->meeting, &sock->end);
-	if (sock_is_engine(sock)) {
+	if (!(load_acquire(&sock->gate) & GATE_FORKED))
 		account(sock);
-		pair_channel_leave(sock->end.pair, sock->end.channel);
-		pair_release(sock->end.pair);
-	}
-	arena_socket_leave(sock_index(sock));
+	leave_slot_and_channel(sock);
+}
+
+void sock_relayed(struct sock *sock)
+{
+	if (sock_hooks.ends)
+		sock_hooks.ends(sock, 0);
+	sock->descriptors = 0;
+	leave_slot_and_channel(sock);
 }
 
 static void exits(struct sock *sock, int fd)
 {
 	if ((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) != GATE_ENGINE)
 		return;
-	local_close(&sock->end, fd, is_sole_holder(sock));
+	local_close(&sock->end, fd, sock_is_sole_holder(sock));
 	account(sock);
 }
 

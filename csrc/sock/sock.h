@@ -62,6 +62,9 @@ int sock_start(void);
 struct sock_hooks {
 	int (*engine_begins)(struct sock *sock, int fd);
 	void (*ends)(struct sock *sock, int shared); /* `shared`: another process holds it, and the kernel's sets know it */
+	/* Around the dup3 by which another connection takes the place of `fd`, which was `sock` and is then `fresh`. */
+	void (*replace_begins)(struct sock *sock, int fd);
+	void (*replaced)(struct sock *sock, struct sock *fresh, int fd);
 };
 extern struct sock_hooks sock_hooks;
 
@@ -101,6 +104,10 @@ int sock_keep(struct sock *sock, int fd);
 void sock_kept_each(void (*act)(struct sock *sock, int fd));
 /* The calls that keep sockets are the parent's. */
 void sock_kept_fork_child(void);
+/* This process has no descriptor of it any more, since a relay has it (relay.c): the channel goes on. */
+void sock_relayed(struct sock *sock);
+/* No other living process of the family holds it. */
+int sock_is_sole_holder(const struct sock *sock);
 /* The process ends in good order with its sockets open. */
 void sock_all_exit(void);
 /* Around fork. */
@@ -136,8 +143,11 @@ void sock_note_call(struct sock *sock, int fd, enum sock_call call);
 
 /* Never attached from now on; both directions go back. What is unread in the ring can still be received by this process. */
 void sock_never(struct sock *sock, int fd, enum reason reason);
-/* As sock_never, and every unread byte is in the kernel when it returns 0; -EINTR when a signal came first. */
-int sock_into_kernel(struct sock *sock, int fd, enum reason reason);
+/* As sock_never, for a program that knows nothing of rings: it will find every unread byte in the kernel behind the
+ * descriptor. That may be another socket then (relay.h): look it up again by sock_of. Waits for a moment at most. */
+void sock_into_kernel(struct sock *sock, int fd, enum reason reason);
+/* As sock_into_kernel, but never another socket: 0 where the kernel's buffers did not take all that is unread. */
+int sock_hand_back(struct sock *sock, int fd, enum reason reason);
 
 /* -- flags -------------------------------------------------------------------------------------------------------------------- */
 

@@ -97,10 +97,11 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 	return result;
 }
 
-/* Closed under our hands: while we slept the call holds the socket, before that it is gone. */
+/* Closed under our hands: while we slept the call holds the socket, before that it is gone. Where a relay has the socket,
+ * the call goes on with the relay's connection. */
 static int is_gone(struct sock *sock, int fd, const struct wait *wait)
 {
-	return !wait->kept && sock_of(fd) != sock;
+	return !wait->kept && sock_of(fd) != sock && !load_acquire(&sock->end.relayed);
 }
 
 static int descriptor_now(struct sock *sock, int fd, const struct wait *wait)

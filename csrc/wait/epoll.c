@@ -470,11 +470,58 @@ void epoll_edge(struct sock *sock)
 	spinlock_release(&sets_lock);
 }
 
+/* Another socket takes the descriptor's place (sock/relay.c). The kernel's set knows the old one as long as anybody holds
+ * it, and could not be told later. */
+static void replace_begins(struct sock *sock, int fd)
+{
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
+		const struct set *set = &sets[items[at - 1].set - 1];
+
+		if (items[at - 1].fd == fd && !set->forked) /* the kernel's set of another process stays as it is */
+			sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, fd, NULL);
+	}
+	spinlock_release(&sets_lock);
+}
+
+/* The item of the old socket becomes one of the new, which is the kernel's alone. */
+static void item_replace(struct item *old, struct sock *fresh)
+{
+	struct set *set = &sets[old->set - 1];
+	struct epoll_event event = {.events = old->disabled ? EPOLLONESHOT : old->events, .data.u64 = old->data};
+	struct item *item = old->deleted ? NULL : item_new(set, fresh, old->fd);
+	int fd = old->fd;
+
+	if (item) {
+		item->events = old->events;
+		item->data = old->data;
+		item->disabled = old->disabled;
+		set->one_shots += !!(item->events & EPOLLONESHOT);
+	}
+	if (!old->deleted && !set->forked)
+		sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &event);
+	item_free(old);
+}
+
+static void replaced(struct sock *sock, struct sock *fresh, int fd)
+{
+	uint32_t next;
+
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = next) {
+		next = items[at - 1].next_of_sock;
+		if (items[at - 1].fd == fd)
+			item_replace(&items[at - 1], fresh);
+	}
+	spinlock_release(&sets_lock);
+}
+
 int epoll_start(void)
 {
 	sets = memory_private(SETS_MAX * sizeof(*sets));
 	items = memory_private(ITEMS_MAX * sizeof(*items));
-	sock_hooks = (struct sock_hooks){.engine_begins = engine_begins, .ends = sock_ends};
+	sock_hooks = (struct sock_hooks){
+		.engine_begins = engine_begins, .ends = sock_ends, .replace_begins = replace_begins, .replaced = replaced};
 	return sets && items ? 0 : -ENOMEM;
 }
 

@@ -430,3 +430,162 @@ def executed_foreign_receiver(s: Shape) -> Case:
     """The receiver becomes a foreign program while bytes are unread: they must be in the kernel then."""
     a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "close"]
     return Case(a=a, b=["wait:sent", "exec-foreign:5", "drain"])
+
+
+# -- foreign programs with bytes unread: a relay, where they do not get into the kernel --------------------------------
+
+
+@scenario
+def foreign_receiver_after_close(s: Shape) -> Case:
+    """The sender has closed when the receiver becomes a foreign program."""
+    a = [f"send:{s.small_bytes}", "close"]
+    return Case(a=a, b=["wait:gone", "exec-foreign:40", "drain", "error", "close"], conduct=["exit a", "tell gone"])
+
+
+@scenario
+def foreign_receiver_after_kill(s: Shape) -> Case:
+    """The reset that answers the first bytes comes back through the relay, a moment later than Linux's own."""
+    a = [f"send:{s.small_bytes}", "kill"]
+    b = ["wait:gone", "exec-foreign:40", "drain", "send:10", "sleep:100", "send:10", "recv:1"]
+    return Case(a=a, b=b, conduct=["exit a", "tell gone"], racy=True)
+
+
+@scenario
+def foreign_receiver_after_half_close(s: Shape) -> Case:
+    """The foreign program reads all, answers, and closes."""
+    a = [f"send:{s.small_bytes}", "shutdown", "tell:sent", "drain", "error", "close"]
+    return Case(a=a, b=["wait:sent", "exec-foreign:40", "drain", f"send:{s.total_bytes}", "close"])
+
+
+@scenario
+def foreign_receiver_after_full_half_close(s: Shape) -> Case:
+    """The kernel is full behind the ring, and the sender has half-closed."""
+    a = ["fill", "shutdown", "tell:sent", "drain", "error", "close"]
+    return Case(a=a, b=["wait:sent", "exec-foreign:40", "drain", f"send:{s.total_bytes}", "close"])
+
+
+@scenario
+def foreign_receiver_answers(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "shutdown", "drain", "error", "close"]
+    return Case(a=a, b=["wait:sent", "exec-foreign:40", "drain", f"send:{s.total_bytes}", "close"])
+
+
+@scenario
+def foreign_receiver_converses(s: Shape) -> Case:
+    """Small bytes back and forth through a relay."""
+    a = [f"send:{s.total_bytes}", "ping:300", "close"]
+    return Case(a=a, b=[f"sleep:{s.delay_ms}", "exec-foreign:40", f"recv:{s.total_bytes}", "pong:300", "drain"])
+
+
+@scenario
+def foreign_receiver_half_closes(s: Shape) -> Case:
+    """The foreign program has said its end, and reads on."""
+    a = ["fill", "tell:full", "recv:1", f"send:{s.total_bytes}", "close"]
+    return Case(a=a, b=["wait:full", "exec-foreign:40", "shutdown", "drain", "close"])
+
+
+@scenario
+def foreign_receiver_that_had_half_closed(s: Shape) -> Case:
+    a = ["recv:1", "fill", "tell:full", f"send:{s.total_bytes}", "close"]
+    return Case(a=a, b=["shutdown", "wait:full", "exec-foreign:40", "drain", "send:1", "close"])
+
+
+@scenario
+def foreign_receiver_with_out_of_band_data(s: Shape) -> Case:
+    """Both ways through a relay, between ordinary bytes."""
+    a = [f"send:{s.total_bytes}", "oob", f"send:{s.small_bytes}", "recv:1000", "recv-oob", "drain", "close"]
+    b = [f"recv:{s.total_bytes}", "recv-oob", f"recv:{s.small_bytes}", "send:1000", "oob", "send:10", "close"]
+    return Case(a=a, b=[f"sleep:{s.delay_ms}", "exec-foreign:40", *b])
+
+
+@scenario
+def foreign_receiver_killed_with_bytes_unread(s: Shape) -> Case:
+    a = ["fill", "tell:full", "wait:gone", "settle", *AFTER_RESET]
+    return Case(a=a, b=["wait:full", "exec-foreign:40", "recv:1000", "kill"], conduct=["exit b", "tell gone"])
+
+
+@scenario
+def foreign_receiver_killed_having_read_all(s: Shape) -> Case:
+    """Nothing is unread: an end, then what Linux does to those who go on."""
+    a = ["fill", "tell:full", f"send:{s.total_bytes}", "shutdown", "drain", "error"]
+    return Case(a=a, b=["wait:full", "exec-foreign:40", "drain", "kill"])
+
+
+@scenario
+def foreign_receiver_of_a_killed_full_sender(s: Shape) -> Case:
+    a = ["fill", "tell:full", "kill"]
+    return Case(a=a, b=["wait:full", "wait:gone", "exec-foreign:40", "drain", "error"], conduct=["exit a", "tell gone"])
+
+
+@scenario
+def foreign_receiver_of_an_aborting_sender(s: Shape) -> Case:
+    """The sender resets: what was received is read, then the reset."""
+    a = [f"send:{s.small_bytes}", "tell:sent", "wait:read", "linger0", "close"]
+    b = ["wait:sent", "exec-foreign:40", f"recv:{s.small_bytes}", "tell:read", "drain", "error"]
+    return Case(a=a, b=b)
+
+
+@scenario
+def foreign_receiver_without_copies(s: Shape) -> Case:
+    """The receiver may not copy the sender's descriptor: the sender does it, or a relay."""
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
+    b = ["wait:sent", "deny-getfd", "exec-foreign:40", "drain", f"send:{s.total_bytes}", "close"]
+    return Case(a=a, b=b)
+
+
+@scenario
+def foreign_receiver_of_an_idle_sender(s: Shape) -> Case:
+    """Nor does the sender call: only a relay is left."""
+    a = [f"send:{s.small_bytes}", "tell:sent", "wait:read", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
+    b = [f"recv:{s.small_bytes}", "tell:read", "drain", "send:100", "close"]
+    return Case(a=a, b=["wait:sent", "deny-getfd", "exec-foreign:40", *b])
+
+
+@scenario
+def passed_foreign_receiver(s: Shape) -> Case:
+    """The socket goes to a foreign program in a message."""
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
+    return Case(a=a, b=["wait:sent", "pass-foreign", "drain", f"send:{s.total_bytes}", "close"])
+
+
+@scenario
+def passed_foreign_receiver_after_close(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "close"]
+    return Case(a=a, b=["wait:gone", "pass-foreign", "drain", "error", "close"], conduct=["exit a", "tell gone"])
+
+
+@scenario
+def vforked_foreign_receiver(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "shutdown", "drain", "close"]
+    return Case(a=a, b=["wait:sent", "vfork-foreign:40", "drain", f"send:{s.total_bytes}", "close"])
+
+
+@scenario
+def vforked_foreign_receiver_after_close(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "close"]
+    return Case(a=a, b=["wait:gone", "vfork-foreign:40", "drain", "error", "close"], conduct=["exit a", "tell gone"])
+
+
+@scenario
+def foreign_child_of_a_holder(s: Shape) -> Case:
+    """A child becomes foreign and reads all, while its parent holds the socket too."""
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "close"]
+    b = ["wait:sent", "fork", "exec-foreign:40", "drain", "exit", "end", "reap", "close"]
+    return Case(a=a, b=b)
+
+
+@scenario
+def foreign_child_leaves_the_rest(s: Shape) -> Case:
+    """A foreign child reads a part, and ends; its parent reads the rest."""
+    a = [f"send:{s.small_bytes}", "tell:sent", f"send:{s.total_bytes}", "close"]
+    part = s.small_bytes // 2 + 1
+    b = ["wait:sent", "fork", "exec-foreign:40", f"recv:{part}", "sleep:60", "exit", "end", "reap", "drain"]
+    return Case(a=a, b=b)
+
+
+@scenario
+def foreign_child_does_not_touch_it(s: Shape) -> Case:
+    """A server runs some other program, which inherits the socket and leaves it alone."""
+    a = [f"send:{s.small_bytes}", "close"]
+    b = ["wait:gone", "fork", "exec-foreign:40", "sleep:100", "exit", "end", "drain", "reap"]
+    return Case(a=a, b=b, conduct=["exit a", "tell gone"])

@@ -16,8 +16,7 @@ from tests.programs import harness
 ROUNDS = 3
 
 # docs/local-transport.md, section 9. They are shown as xfail, and are to become passes.
-# A program that knows nothing of rings cannot be given more than the kernel holds: it may even wait, or miss bytes.
-KNOWN_BROKEN = {"executed_foreign_receiver", "executed_receiver_with_bytes_unread"}
+KNOWN_BROKEN: set[str] = set()
 ROUND_S = 20.0
 
 

@@ -454,6 +454,22 @@ static void step_cookie(void)
 	say("cookie", text);
 }
 
+static void step_oob(void)
+{
+	must(send(agent.descriptor, "!", 1, MSG_OOB) == 1, "MSG_OOB");
+}
+
+/* Waits for out-of-band data, and says what it is. */
+static void step_recv_oob(void)
+{
+	struct pollfd entry = {.fd = agent.descriptor, .events = POLLPRI};
+	char text[2] = "?";
+
+	must(poll(&entry, 1, 10000) == 1, "POLLPRI");
+	must(recv(agent.descriptor, text, 1, MSG_OOB) == 1, "recv MSG_OOB");
+	say("oob", text);
+}
+
 static void step_closeall(const char *how)
 {
 	int keep = agent.descriptor;
@@ -511,20 +527,16 @@ static void step_reap(void)
 	say("child", text);
 }
 
-/* Runs the same program again with the socket at `descriptor` and the steps that are left. */
-static void step_exec(int descriptor, bool foreign, char **left)
+/* Becomes the same program again, with `first` (it gets hold of the socket) and the steps that are left. */
+static void become(const char *first, bool foreign, char **left)
 {
 	static char text[8][64];
+	static char progress[4200];
 	char *arguments[STEPS_MAX];
 	int count = 0;
-	char progress[4200];
 
-	if (descriptor != agent.descriptor) {
-		must(dup2(agent.descriptor, descriptor) == descriptor, "dup2");
-		close(agent.descriptor);
-	}
 	snprintf(progress, sizeof(progress), "progress:%s", agent.progress_path);
-	snprintf(text[0], 64, "fd:%d", descriptor);
+	snprintf(text[0], 64, "%s", first);
 	snprintf(text[1], 64, "streams:%" PRIu64 ":%" PRIu64, agent.stream_out, agent.stream_in);
 	snprintf(text[2], 64, "chunk:%zu", agent.chunk_bytes);
 	snprintf(text[3], 64, "send-mode:%s", wait_mode_names[agent.send_mode]);
@@ -540,6 +552,104 @@ static void step_exec(int descriptor, bool foreign, char **left)
 		unsetenv("LD_PRELOAD");
 	execv("/proc/self/exe", arguments);
 	must(false, "execv");
+}
+
+static void step_exec(int descriptor, bool foreign, char **left)
+{
+	char first[32];
+
+	if (descriptor != agent.descriptor) {
+		must(dup2(agent.descriptor, descriptor) == descriptor, "dup2");
+		close(agent.descriptor);
+	}
+	snprintf(first, sizeof(first), "fd:%d", descriptor);
+	become(first, foreign, left);
+}
+
+/* Ends as the program ends that has gone on with our steps. */
+static void end_as(pid_t child)
+{
+	int status;
+
+	must(waitpid(child, &status, 0) == child, "waitpid");
+	if (WIFSIGNALED(status))
+		kill(getpid(), WTERMSIG(status));
+	_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 73);
+}
+
+/* A vfork child becomes a foreign program with the socket at `descriptor`, and goes on; we close ours and wait. */
+static void step_vfork_foreign(int descriptor, char **left)
+{
+	char first[32];
+	pid_t child;
+
+	snprintf(first, sizeof(first), "fd:%d", descriptor);
+	fcntl(agent.descriptor, F_SETFD, FD_CLOEXEC);
+	child = vfork();
+	must(child >= 0, "vfork");
+	if (child == 0) {
+		dup2(agent.descriptor, descriptor);
+		become(first, true, left);
+	}
+	close(agent.descriptor);
+	end_as(child);
+}
+
+static void pass_descriptor(int way, int descriptor)
+{
+	char byte = '!';
+	struct iovec piece = {&byte, 1};
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr message = {
+		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+
+	head->cmsg_level = SOL_SOCKET;
+	head->cmsg_type = SCM_RIGHTS;
+	head->cmsg_len = CMSG_LEN(sizeof(int));
+	memcpy(CMSG_DATA(head), &descriptor, sizeof(descriptor));
+	must(sendmsg(way, &message, 0) == 1, "sendmsg");
+}
+
+/* `fd-from:N`: the socket comes in a message on descriptor N. */
+static void step_fd_from(int way)
+{
+	char byte;
+	struct iovec piece = {&byte, 1};
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct msghdr message = {
+		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+
+	must(recvmsg(way, &message, 0) == 1 && CMSG_FIRSTHDR(&message), "recvmsg");
+	memcpy(&agent.descriptor, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(agent.descriptor));
+	close(way);
+}
+
+/* A foreign program gets the socket in a message and goes on; we close ours and wait. */
+static void step_pass_foreign(char **left)
+{
+	char first[32];
+	int ways[2];
+	pid_t child;
+
+	must(socketpair(AF_UNIX, SOCK_STREAM, 0, ways) == 0, "socketpair");
+	fcntl(ways[0], F_SETFD, FD_CLOEXEC);
+	fcntl(agent.descriptor, F_SETFD, FD_CLOEXEC);
+	snprintf(first, sizeof(first), "fd-from:%d", ways[1]);
+	child = fork();
+	must(child >= 0, "fork");
+	if (child == 0)
+		become(first, true, left);
+	close(ways[1]);
+	pass_descriptor(ways[0], agent.descriptor);
+	close(agent.descriptor);
+	end_as(child);
 }
 
 static void step_set(const char *name, char *value)
@@ -564,6 +674,8 @@ static void step_set(const char *name, char *value)
 		agent.receive_mode = mode_named(value);
 	} else if (strcmp(name, "fd") == 0) {
 		agent.descriptor = (int)number(value);
+	} else if (strcmp(name, "fd-from") == 0) {
+		step_fd_from((int)number(value));
 	} else {
 		must(false, name);
 	}
@@ -609,6 +721,10 @@ static bool run_plain(const char *name)
 		step_cookie();
 	else if (strcmp(name, "reap") == 0)
 		step_reap();
+	else if (strcmp(name, "oob") == 0)
+		step_oob();
+	else if (strcmp(name, "recv-oob") == 0)
+		step_recv_oob();
 	else if (strcmp(name, "sigpipe") == 0)
 		agent.send_flags = 0;
 	else
@@ -664,6 +780,8 @@ static char **run_steps(char **step)
 		}
 		if (strcmp(name, "end") == 0)
 			return step;
+		if (strcmp(name, "pass-foreign") == 0)
+			step_pass_foreign(step);
 		if (!colon) {
 			must(run_plain(name), name);
 			continue;
@@ -671,6 +789,8 @@ static char **run_steps(char **step)
 		*colon = 0;
 		if (strcmp(name, "exec") == 0 || strcmp(name, "exec-foreign") == 0)
 			step_exec((int)number(colon + 1), strcmp(name, "exec-foreign") == 0, step);
+		else if (strcmp(name, "vfork-foreign") == 0)
+			step_vfork_foreign((int)number(colon + 1), step);
 		else if (!run_with_value(name, colon + 1))
 			step_set(name, colon + 1);
 		*colon = ':';
