@@ -574,6 +574,17 @@ void epoll_set_close(uint32_t index)
 	store_release(&set->state, 0);
 }
 
+/* The kernel alone speaks for `fd` in this set. Another socket may lie behind it then (sock/relay.c), and no item of ours
+ * would bring that one there: so it is registered when that is known. */
+static void leave_to_kernel(const struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
+{
+	struct epoll_event registration = *event;
+
+	sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, fd, NULL);
+	sock_into_kernel(sock, fd, set->forked ? reason_shared : reason_table_full);
+	sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &registration);
+}
+
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
 	struct epoll_event registration = registration_of(event);
@@ -585,18 +596,16 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 		return error;
 	spinlock_acquire(&sets_lock);
 	item = set->forked ? NULL : item_new(set, sock, fd);
-	if (!item) {
-		reason = set->forked ? reason_shared : reason_table_full;
-		registration = *event;
-		sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, fd, &registration);
-	} else if (sock_is_engine(sock) && !set_watches(set, sock, item))
+	if (item && sock_is_engine(sock) && !set_watches(set, sock, item))
 		reason = watch_begin(set, sock);
 	if (item)
 		item_arm(set, item, event);
 	if (item && item->in_ready)
 		wake_set(set);
 	spinlock_release(&sets_lock);
-	if (reason) /* the kernel alone speaks for it in this set */
+	if (!item)
+		leave_to_kernel(set, sock, fd, event);
+	if (reason)
 		sock_into_kernel(sock, fd, (enum reason)reason);
 	return 0;
 }
