@@ -9,6 +9,7 @@
 
 #define OWN_BASE_MAX 8192
 #define OWN_ROOM 512
+#define LEFT_NUMBERS 8
 
 uint32_t descriptor_table[DESCRIPTORS_MAX];
 
@@ -40,6 +41,12 @@ static int own_base(void)
 	return soft > 2 * OWN_ROOM ? (int)(soft - OWN_ROOM) : (int)(soft / 2);
 }
 
+int descriptor_left_numbers(int *above)
+{
+	*above = own_base();
+	return *above - LEFT_NUMBERS > 3 ? *above - LEFT_NUMBERS : 3;
+}
+
 int descriptor_own(long fd)
 {
 	long moved;
@@ -59,4 +66,16 @@ void descriptor_own_close(int fd)
 		return;
 	descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
 	sys_close(fd);
+}
+
+void descriptor_own_passes(int fd, int passes)
+{
+	if (fd >= 0)
+		sys_fcntl(fd, F_SETFD, passes ? 0 : FD_CLOEXEC);
+}
+
+void descriptor_own_found(int fd)
+{
+	descriptor_own_passes(fd, 0);
+	descriptor_set(fd, DESCRIPTOR_OWN, 0);
 }

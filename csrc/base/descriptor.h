@@ -42,4 +42,11 @@ int descriptor_highest(void);
 int descriptor_own(long fd);
 void descriptor_own_close(int fd);
 
+/* Over exec: `fd`, Byway's own, stays open in the new image, or no longer does. */
+void descriptor_own_passes(int fd, int passes);
+/* In the new image: `fd` came from the old one and is Byway's own. */
+void descriptor_own_found(int fd);
+/* Numbers where a new image looks for what the old one left, just below Byway's own: from the result up to *above. */
+int descriptor_left_numbers(int *above);
+
 #endif

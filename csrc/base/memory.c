@@ -45,3 +45,10 @@ void *memory_private(size_t bytes)
 
 	return map == MAP_FAILED ? NULL : map;
 }
+
+void *memory_release(void *memory, size_t bytes)
+{
+	if (memory)
+		munmap(memory, bytes);
+	return NULL;
+}

@@ -11,5 +11,7 @@ int memory_make(const char *name, size_t bytes, int reserve);
 
 /* Private zeroed memory, touched as it is used; NULL when there is none. */
 void *memory_private(size_t bytes);
+/* Gives it back; NULL is nothing. The result is NULL. */
+void *memory_release(void *memory, size_t bytes);
 
 #endif

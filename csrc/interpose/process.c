@@ -1,9 +1,11 @@
 /* Calls that make processes, replace them and end them (fork(2), execve(2), posix_spawn(3), _exit(2)).
  *
- * A program that is started inherits the descriptors that are not close-on-exec: sockets of ours among them are given
- * back to the kernel before the call goes through, for good. */
+ * A program that is started inherits the descriptors that are not close-on-exec. Where exec brings a program that has the
+ * library too (image.h), attached sockets pass to it (sock/passport.h); else they are given back to the kernel before the
+ * call goes through, for good. */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <limits.h>
 #include <pty.h>
 #include <spawn.h>
 #include <stdarg.h>
@@ -12,13 +14,16 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/crash.h"
 #include "base/sys.h"
+#include "interpose/image.h"
 #include "interpose/interpose.h"
+#include "local/pass.h"
+#include "sock/passport.h"
 #include "wait/epoll.h"
 
 #define ARGUMENTS_MAX 4096
-
-static uint64_t arena_left; /* our start time, while an exec is tried */
+#define PASSPORT_TRIES_MAX 10
 
 pid_t __fork(void);
 
@@ -28,8 +33,10 @@ _Static_assert(__builtin_offsetof(struct thread_state, vforked) == 16, "vfork.S 
 
 static uint32_t before_fork(void)
 {
-	uint32_t child = arena_child_prepare();
+	uint32_t child;
 
+	interpose_start(); /* a child would not find what an exec has passed to this process */
+	child = arena_child_prepare();
 	/* A child without a slot of its own would be invisible to those who ask who holds a socket. */
 	for (int fd = 0; arena && child == ARENA_NONE && fd <= descriptor_highest(); fd++)
 		if (sock_of(fd))
@@ -121,35 +128,142 @@ static void give_away_inherited(void)
 			interpose_give_away(fd);
 }
 
-/* This process becomes another program: nothing of it stays attached. Seen by the family as if it were gone. */
-static void leave_all(void)
+/* What cannot pass to an image with the library is the kernel's again, before anything is held: it may take time. */
+static void give_away_unfit(void)
 {
-	if (thread.vforked || !arena || arena_process == ARENA_NONE)
-		return;
-	for (int fd = 0; fd <= descriptor_highest(); fd++)
-		if (sock_of(fd) && (load_acquire(&sock_of(fd)->gate) & (GATE_ENGINE | GATE_FORKED)) == GATE_ENGINE)
-			local_to_kernel(&sock_of(fd)->end, 1, 1);
-	arena_left = arena->processes[arena_process].start_time;
-	store_release(&arena->processes[arena_process].start_time, 1);
+	for (int fd = 0; fd <= descriptor_highest(); fd++) {
+		struct sock *sock = sock_of(fd);
+
+		if (!sock || !sock_is_engine(sock) || passport_suits(sock) || !is_inherited(fd))
+			continue;
+		interpose_give_away(fd);
+		if (sock_of(fd))
+			sock_of(fd)->given = 1;
+	}
 }
 
-static int exec_failed(int result)
+/* No image knows what we know of a set: one that stays open is the kernel's. */
+static void give_away_sets(void)
 {
-	if (!thread.vforked && arena && arena_process != ARENA_NONE)
-		store_release(&arena->processes[arena_process].start_time, arena_left);
+	for (int fd = 0; fd <= descriptor_highest(); fd++) {
+		uint32_t entry = descriptor_entry(fd);
+
+		if (descriptor_kind(entry) == DESCRIPTOR_SET && is_inherited(fd))
+			epoll_set_passes(descriptor_index(entry));
+	}
+}
+
+static int stays_open(const struct sock *sock, int closing_fd)
+{
+	if (load_relaxed(&sock->descriptors) <= 1)
+		return 0;
+	for (int fd = 0; fd <= descriptor_highest(); fd++)
+		if (fd != closing_fd && sock_of(fd) == sock && is_inherited(fd))
+			return 1;
+	return 0;
+}
+
+/* The kernel closes them at exec, when nothing of ours runs any more. */
+static void mark_closing(void)
+{
+	for (int fd = 0; fd <= descriptor_highest(); fd++)
+		if (sock_of(fd) && !is_inherited(fd) && !stays_open(sock_of(fd), fd))
+			sock_exec_closes(sock_of(fd), fd);
+	sock_kept_each(sock_exec_closes);
+	CRASH_POINT(exec_closing_marked);
+}
+
+static int is_member(void)
+{
+	return !thread.vforked && arena && arena_process != ARENA_NONE;
+}
+
+/* Signals that came meanwhile are held back, and exec would forget them: their handlers run before a new try. */
+static int make_passport(void)
+{
+	for (int tries = 0; passport_make(); tries++) {
+		if (!thread.held_back || tries == PASSPORT_TRIES_MAX)
+			return 1;
+		passport_fail();
+	}
+	return 0;
+}
+
+/* `image`: what comes up. Where it has the library, attached sockets pass; else this process is seen by the family as if
+ * it were gone. 1: sockets pass. */
+static int before_exec(int image)
+{
+	int passed;
+
+	if (thread.vforked) {
+		give_away_inherited();
+		return 0;
+	}
+	give_away_sets();
+	if (image == IMAGE_OURS)
+		give_away_unfit();
+	if (is_member())
+		mark_closing();
+	passed = is_member() && image == IMAGE_OURS && make_passport();
+	if (!passed)
+		give_away_inherited();
+	if (!is_member())
+		return 0;
+	pass_pairs_leave();
+	if (!passed)
+		arena_exec_begins();
+	CRASH_POINT(exec_ready);
+	return passed;
+}
+
+/* It did not come to that: everything goes on. */
+static int exec_failed(int passed, int result)
+{
+	int saved_errno = errno;
+
+	if (!is_member())
+		return result;
+	pass_pairs_stay();
+	if (passed)
+		passport_fail();
+	else
+		arena_exec_failed();
+	for (int fd = 0; fd <= descriptor_highest(); fd++)
+		if (sock_of(fd)) {
+			sock_not_closed(sock_of(fd), fd);
+			sock_of(fd)->given = 0;
+		}
+	sock_kept_each(sock_not_closed);
+	errno = saved_errno;
 	return result;
 }
 
-static void before_exec(void)
+/* Nothing of ours is open: whatever comes up, there is nothing to hand over. */
+static int is_unconcerned(void)
 {
-	give_away_inherited();
-	leave_all();
+	for (int fd = 0; fd <= descriptor_highest(); fd++)
+		if (descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_SOCKET ||
+		    descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_SET)
+			return 0;
+	return 1;
+}
+
+/* What an exec will bring, or a negative errno: it cannot succeed, and is not tried. */
+static int image_of(int folder, const char *path, int flags, char *const environment[])
+{
+	if (thread.vforked || is_unconcerned())
+		return IMAGE_FOREIGN;
+	return image_examine(folder, path, flags, environment);
 }
 
 EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
 {
-	before_exec();
-	return exec_failed(REAL(execve)(path, arguments, environment));
+	int image = image_of(AT_FDCWD, path, 0, environment), passed;
+
+	if (image < 0)
+		return (int)interpose_result(image);
+	passed = before_exec(image);
+	return exec_failed(passed, REAL(execve)(path, arguments, environment));
 }
 
 EXPORT int execv(const char *path, char *const arguments[])
@@ -157,28 +271,46 @@ EXPORT int execv(const char *path, char *const arguments[])
 	return execve(path, arguments, environ);
 }
 
-EXPORT int execvp(const char *file, char *const arguments[])
-{
-	before_exec();
-	return exec_failed(REAL(execvp)(file, arguments));
-}
-
 EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
 {
-	before_exec();
-	return exec_failed(REAL(execvpe)(file, arguments, environment));
+	char path[PATH_MAX];
+	int image = thread.vforked || is_unconcerned() ? IMAGE_FOREIGN : image_search(file, environment, path);
+	int passed;
+
+	if (image < 0)
+		return (int)interpose_result(image);
+	if (image == IMAGE_OURS) { /* this one and no other: what passes is for it */
+		passed = before_exec(IMAGE_OURS);
+		if (exec_failed(passed, REAL(execve)(path, arguments, environment)) && !image_search_goes_on(errno))
+			return -1;
+	}
+	passed = before_exec(IMAGE_FOREIGN);
+	return exec_failed(passed, REAL(execvpe)(file, arguments, environment));
+}
+
+EXPORT int execvp(const char *file, char *const arguments[])
+{
+	return execvpe(file, arguments, environ);
 }
 
 EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
 {
-	before_exec();
-	return exec_failed(REAL(fexecve)(fd, arguments, environment));
+	int image = image_of(fd, "", AT_EMPTY_PATH, environment), passed;
+
+	if (image < 0)
+		return (int)interpose_result(image);
+	passed = before_exec(image);
+	return exec_failed(passed, REAL(fexecve)(fd, arguments, environment));
 }
 
 EXPORT int execveat(int folder, const char *path, char *const arguments[], char *const environment[], int flags)
 {
-	before_exec();
-	return exec_failed(REAL(execveat)(folder, path, arguments, environment, flags));
+	int image = image_of(folder, path, flags, environment), passed;
+
+	if (image < 0)
+		return (int)interpose_result(image);
+	passed = before_exec(image);
+	return exec_failed(passed, REAL(execveat)(folder, path, arguments, environment, flags));
 }
 
 /* The variadic spellings: arguments up to NULL, and for execle the environment behind it. */

@@ -3,9 +3,19 @@
 #include "base/crash.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "interpose/image.h"
 #include "interpose/interpose.h"
+#include "sock/passport.h"
 #include "wait/epoll.h"
 #include "wait/signal.h"
+
+/* A program that is short of memory gets back what was had in vain. */
+static void give_up(int error)
+{
+	epoll_stop();
+	sock_stop();
+	log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);
+}
 
 void interpose_start(void)
 {
@@ -21,13 +31,14 @@ void interpose_start(void)
 	options_start();
 	crash_start();
 	signal_guard_copies();
+	image_start();
 	error = options.enabled ? sock_start() : 0;
 	if (!error && options.enabled)
 		error = epoll_start();
-	if (!error && options.enabled)
+	if (options.enabled && !passport_take(!error) && !error)
 		error = arena_start();
 	if (error)
-		log_line(LOG_WHY, "no shared memory could be made (error %d): everything stays with the kernel", -error);
+		give_up(error);
 	store_release(&state, 2);
 }
 

@@ -112,6 +112,8 @@ static long other_call(long number, const long *a)
 		return fork();
 	case SYS_execve:
 		return execve((void *)a[0], (void *)a[1], (void *)a[2]);
+	case SYS_execveat:
+		return execveat((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (int)a[4]);
 	case SYS_io_uring_setup: /* its reads and writes would pass by the rings */
 		return interpose_result(-ENOSYS);
 	default:
@@ -121,11 +123,11 @@ static long other_call(long number, const long *a)
 
 /* Numbers (their lowest byte) that may be ours although the first argument is no descriptor of ours. */
 static const uint8_t looked_at[256] = {
-	[SYS_socket & 255] = 1,    [SYS_accept & 255] = 1,         [SYS_accept4 & 255] = 1,       [SYS_sendmsg & 255] = 1,
-	[SYS_sendmmsg & 255] = 1,  [SYS_splice & 255] = 1,         [SYS_close_range & 255] = 1,   [SYS_dup2 & 255] = 1,
-	[SYS_dup3 & 255] = 1,      [SYS_poll & 255] = 1,           [SYS_ppoll & 255] = 1,         [SYS_select & 255] = 1,
-	[SYS_epoll_ctl & 255] = 1, [SYS_epoll_create & 255] = 1,   [SYS_epoll_create1 & 255] = 1, [SYS_fork & 255] = 1,
-	[SYS_execve & 255] = 1,    [SYS_io_uring_setup & 255] = 1,
+	[SYS_socket & 255] = 1,    [SYS_accept & 255] = 1,       [SYS_accept4 & 255] = 1,        [SYS_sendmsg & 255] = 1,
+	[SYS_sendmmsg & 255] = 1,  [SYS_splice & 255] = 1,       [SYS_close_range & 255] = 1,    [SYS_dup2 & 255] = 1,
+	[SYS_dup3 & 255] = 1,      [SYS_poll & 255] = 1,         [SYS_ppoll & 255] = 1,          [SYS_select & 255] = 1,
+	[SYS_epoll_ctl & 255] = 1, [SYS_epoll_create & 255] = 1, [SYS_epoll_create1 & 255] = 1,  [SYS_fork & 255] = 1,
+	[SYS_execve & 255] = 1,    [SYS_execveat & 255] = 1,     [SYS_io_uring_setup & 255] = 1,
 };
 
 /* Variadic, for the sixth argument lies on the stack, in what may be the caller's frame: it is read and never written. */

@@ -6,6 +6,8 @@
 #ifndef BYWAY_LOCAL_END_H
 #define BYWAY_LOCAL_END_H
 
+#include <sys/socket.h>
+
 #include "local/cursor.h"
 #include "local/pair.h"
 #include "shm/layout.h"
@@ -109,6 +111,10 @@ int local_believe_end(struct local_end *end, int fd);
 void local_shutdown(struct local_end *end, int how);
 /* Before the kernel's close(2) of this process's last descriptor. `sole`: no other living process holds the socket. */
 void local_close(struct local_end *end, int fd, int sole);
+/* Before an exec that closes the descriptor, as before a close; and when the exec failed after all: the socket goes on, by
+ * the kernel. `before`: SO_LINGER, where it was changed. */
+int local_exec_closes(struct local_end *end, int fd, int sole, struct linger *before);
+void local_exec_did_not_close(struct local_end *end, int fd, const struct linger *before);
 /* Both directions to the kernel, for good: `rx` and `tx` say which. */
 void local_to_kernel(struct local_end *end, int rx, int tx);
 /* 1 when no byte of the direction we receive is in the ring any more. */
@@ -122,6 +128,10 @@ int local_hand_back(struct local_end *end, int fd);
  * it out. Writer's lock held. */
 void local_sender_enter(struct local_end *end);
 void local_sender_leave(struct local_end *end);
+
+/* The end of `channel` in this process; 0: there is no such channel. Then the pair knows that it is attached. */
+int local_end_fill(struct local_end *end, struct pair *pair, uint32_t channel);
+void local_end_attached(struct local_end *end);
 
 /* -- used between the files of this folder --------------------------------------------------------------------------- */
 

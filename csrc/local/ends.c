@@ -308,6 +308,23 @@ void local_close(struct local_end *end, int fd, int sole)
 	local_unlock_writer(end);
 }
 
+int local_exec_closes(struct local_end *end, int fd, int sole, struct linger *before)
+{
+	unsigned bytes = sizeof(*before);
+	int known = !sys_getsockopt(fd, SOL_SOCKET, SO_LINGER, before, &bytes);
+
+	local_to_kernel(end, 1, 1);
+	local_close(end, fd, sole);
+	return known;
+}
+
+void local_exec_did_not_close(struct local_end *end, int fd, const struct linger *before)
+{
+	store_release(&end->tx->closed, 0);
+	if (before)
+		sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, before, sizeof(*before));
+}
+
 void local_protocol_error(struct local_end *end)
 {
 	if (exchange(&end->broken, 1))

@@ -164,7 +164,7 @@ static int pair_is_usable(struct pair *pair)
 
 /* -- attaching ------------------------------------------------------------------------------------------------------------ */
 
-static int end_fill(struct local_end *end, struct pair *pair, uint32_t channel)
+int local_end_fill(struct local_end *end, struct pair *pair, uint32_t channel)
 {
 	uint8_t *rings;
 	struct shm_channel *shared = pair_channel(pair, channel, &rings);
@@ -187,7 +187,7 @@ static int end_fill(struct local_end *end, struct pair *pair, uint32_t channel)
 	return 1;
 }
 
-static void end_attached(struct local_end *end)
+void local_end_attached(struct local_end *end)
 {
 	pair_reference(end->pair);
 	end->pair->sockets[end->channel] = (uint32_t)(end->socket - arena->sockets) + 1;
@@ -270,7 +270,7 @@ static enum meet_result hello_take(struct meeting *meeting, struct local_end *en
 	spinlock_acquire(&meeting_lock);
 	pair = hello_pair(hello, process, parcel, reason);
 	spinlock_release(&meeting_lock);
-	if (!pair || !end_fill(end, pair, hello->channel) || load_acquire(&end->shared->in_use) != 1 ||
+	if (!pair || !local_end_fill(end, pair, hello->channel) || load_acquire(&end->shared->in_use) != 1 ||
 	    end->shared->cookies[pair->end] != meeting->cookie ||
 	    end->shared->cookies[1 - pair->end] != meeting->peer.cookie) {
 		*reason = *reason ? *reason : reason_protocol;
@@ -280,7 +280,7 @@ static enum meet_result hello_take(struct meeting *meeting, struct local_end *en
 		*reason = reason_ended;
 		return MEET_NEVER;
 	}
-	end_attached(end);
+	local_end_attached(end);
 	CRASH_POINT(accept_attached);
 	if (hello->bells_count) {
 		answer.bells_count = bells.count = pair->bells_count;
@@ -360,10 +360,10 @@ static uint32_t join_channel(struct meeting *meeting, struct local_end *end, str
 	cookies[1 - pair->end] = meeting->peer.cookie;
 	channel = pair_channel_new(pair, cookies);
 	CRASH_POINT(join_channel_made);
-	if (channel == SHM_CHANNELS_MAX || !end_fill(end, pair, channel))
+	if (channel == SHM_CHANNELS_MAX || !local_end_fill(end, pair, channel))
 		return SHM_CHANNELS_MAX;
 	store_release(&end->shared->ends[pair->end], SHM_END_OPEN);
-	end_attached(end);
+	local_end_attached(end);
 	return channel;
 }
 

@@ -22,10 +22,21 @@
 #define MANY_PAIRS 32 /* with more pairs than this, each gets fewer bells */
 #define BELLS_OF_MANY 2
 
-struct pair pairs[PAIRS_MAX];
+struct pair *pairs;
 
 static struct spinlock pairs_lock;
 static uint32_t pairs_count;
+
+int pair_table_make(void)
+{
+	pairs = memory_private(PAIRS_MAX * sizeof(*pairs));
+	return pairs ? 0 : -ENOMEM;
+}
+
+void pair_table_release(void)
+{
+	pairs = memory_release(pairs, PAIRS_MAX * sizeof(*pairs));
+}
 
 uint32_t pair_index(const struct pair *pair)
 {
@@ -41,7 +52,7 @@ static uint32_t region_channels(uint32_t region)
 	return count < PAIR_REGION_CHANNELS_MAX ? count : PAIR_REGION_CHANNELS_MAX;
 }
 
-static uint32_t region_first_channel(uint32_t region)
+uint32_t pair_region_first_channel(uint32_t region)
 {
 	uint32_t first = 0;
 
@@ -71,7 +82,7 @@ static size_t rings_offset(uint32_t region)
 	return (end + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
 }
 
-static size_t region_bytes(uint32_t region, uint64_t ring_bytes)
+size_t pair_region_bytes(uint32_t region, uint64_t ring_bytes)
 {
 	return rings_offset(region) + (size_t)region_channels(region) * 2 * ring_bytes;
 }
@@ -85,7 +96,7 @@ struct shm_channel *pair_channel(struct pair *pair, uint32_t channel, uint8_t **
 	if (region >= pair->regions_count || !pair->regions[region].map)
 		return NULL;
 	map = pair->regions[region].map;
-	slot = channel - region_first_channel(region);
+	slot = channel - pair_region_first_channel(region);
 	if (rings)
 		*rings = map + rings_offset(region) + (size_t)slot * 2 * pair->ring_bytes;
 	return (struct shm_channel *)(void *)(map + channels_offset(region)) + slot;
@@ -93,7 +104,7 @@ struct shm_channel *pair_channel(struct pair *pair, uint32_t channel, uint8_t **
 
 /* -- memory -------------------------------------------------------------------------------------------------------- */
 
-static uint8_t *region_map(int fd, size_t bytes)
+uint8_t *pair_region_map(int fd, size_t bytes)
 {
 	void *map = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
@@ -102,12 +113,12 @@ static uint8_t *region_map(int fd, size_t bytes)
 
 static int region_make(struct pair *pair, uint32_t region)
 {
-	size_t bytes = region_bytes(region, pair->ring_bytes);
+	size_t bytes = pair_region_bytes(region, pair->ring_bytes);
 	int fd = memory_make("byway.pair", bytes, 1);
 
 	if (fd < 0)
 		return fd;
-	pair->regions[region].map = region_map(fd, bytes);
+	pair->regions[region].map = pair_region_map(fd, bytes);
 	if (!pair->regions[region].map) {
 		descriptor_own_close(fd);
 		return -ENOMEM;
@@ -117,7 +128,7 @@ static int region_make(struct pair *pair, uint32_t region)
 	return 0;
 }
 
-static int region_is_sound(int fd, size_t bytes)
+int pair_region_is_sound(int fd, size_t bytes)
 {
 	long seals = sys_fcntl(fd, F_GET_SEALS, 0);
 	long end = SYS3(SYS_lseek, fd, 0, 2 /* SEEK_END */);
@@ -134,15 +145,15 @@ int pair_region_join(struct pair *pair, uint32_t region, int fd)
 		sys_close(fd);
 		return region && region < pair->regions_count && pair->regions[region].map ? 0 : -EPROTO;
 	}
-	bytes = region_bytes(region, pair->ring_bytes);
-	if (!region_is_sound(fd, bytes)) {
+	bytes = pair_region_bytes(region, pair->ring_bytes);
+	if (!pair_region_is_sound(fd, bytes)) {
 		sys_close(fd);
 		return -EPROTO;
 	}
 	fd = descriptor_own(fd);
 	if (fd < 0)
 		return fd;
-	pair->regions[region].map = region_map(fd, bytes);
+	pair->regions[region].map = pair_region_map(fd, bytes);
 	if (!pair->regions[region].map) {
 		descriptor_own_close(fd);
 		return -ENOMEM;
@@ -184,7 +195,7 @@ static void pair_destroy(struct pair *pair)
 		descriptor_own_close(pair->peer_bells[k]);
 	for (uint32_t r = 0; r < pair->regions_count; r++)
 		if (pair->regions[r].map) {
-			munmap(pair->regions[r].map, region_bytes(r, pair->ring_bytes));
+			munmap(pair->regions[r].map, pair_region_bytes(r, pair->ring_bytes));
 			descriptor_own_close(pair->regions[r].fd);
 		}
 	if (pair->peer_fd > 0)
@@ -194,6 +205,12 @@ static void pair_destroy(struct pair *pair)
 	memset((char *)pair + sizeof(pair->state), 0, sizeof(*pair) - sizeof(pair->state));
 	__atomic_fetch_sub(&pairs_count, 1, __ATOMIC_RELAXED);
 	store_release(&pair->state, 0);
+}
+
+void pair_claim_at(uint32_t index)
+{
+	store_release(&pairs[index].state, 1);
+	__atomic_fetch_add(&pairs_count, 1, __ATOMIC_RELAXED);
 }
 
 static struct pair *pair_claim(void)
@@ -218,15 +235,22 @@ static void end_fill(struct pair *pair)
 	store_release(&own->process, (uint64_t)sys_getpid());
 }
 
+/* The peer has become a program that does not know the pair: nothing new is met in it. */
+static int peer_has_left(struct pair *pair)
+{
+	return load_acquire(&pair_peer(pair)->process) == SHM_PAIR_LEFT;
+}
+
 /* Frees pairs that nobody uses and whose peer is gone. */
 static void collect_dead(void)
 {
 	for (uint32_t i = 0; i < PAIRS_MAX; i++)
-		if (load_acquire(&pairs[i].state) == 2 && !load_acquire(&pairs[i].references) && !pair_peer_lives(&pairs[i]))
+		if (load_acquire(&pairs[i].state) == 2 && !load_acquire(&pairs[i].references) &&
+		    (!pair_peer_lives(&pairs[i]) || peer_has_left(&pairs[i])))
 			pair_destroy(&pairs[i]);
 }
 
-static int sockets_make(struct pair *pair)
+int pair_sockets_make(struct pair *pair)
 {
 	void *map = mmap(NULL, SHM_CHANNELS_MAX * sizeof(*pair->sockets), PROT_READ | PROT_WRITE,
 	                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -244,7 +268,7 @@ static struct pair *pair_start(int peer, int *error)
 	pair = pair_claim();
 	*error = pair ? 0 : -ENFILE;
 	if (pair)
-		*error = sockets_make(pair);
+		*error = pair_sockets_make(pair);
 	if (pair && *error) {
 		pair_destroy(pair);
 		return NULL;
@@ -288,7 +312,7 @@ struct pair *pair_make(int peer, int *error)
 }
 
 /* The ring size that the memory claims, if the memory is what a pair's must be; else 0. */
-static uint64_t region0_check(int fd, const uint64_t id[2])
+uint64_t pair_region0_ring_bytes(int fd, const uint64_t id[2])
 {
 	struct shm_pair head;
 	uint64_t ring_bytes;
@@ -300,12 +324,12 @@ static uint64_t region0_check(int fd, const uint64_t id[2])
 		return 0;
 	if (ring_bytes < RING_BYTES_MIN || ring_bytes > RING_BYTES_MAX || (ring_bytes & (ring_bytes - 1)))
 		return 0;
-	return region_is_sound(fd, region_bytes(0, ring_bytes)) ? ring_bytes : 0;
+	return pair_region_is_sound(fd, pair_region_bytes(0, ring_bytes)) ? ring_bytes : 0;
 }
 
 struct pair *pair_join(int peer, int region_fd, const uint64_t id[2], int *error)
 {
-	uint64_t ring_bytes = region0_check(region_fd, id);
+	uint64_t ring_bytes = pair_region0_ring_bytes(region_fd, id);
 	struct pair *pair = ring_bytes ? pair_start(peer, error) : NULL;
 
 	if (!ring_bytes)
@@ -319,7 +343,7 @@ struct pair *pair_join(int peer, int region_fd, const uint64_t id[2], int *error
 	memcpy(pair->id, id, sizeof(pair->id));
 	region_fd = descriptor_own(region_fd);
 	if (region_fd >= 0) {
-		pair->regions[0].map = region_map(region_fd, region_bytes(0, ring_bytes));
+		pair->regions[0].map = pair_region_map(region_fd, pair_region_bytes(0, ring_bytes));
 		pair->regions[0].fd = region_fd;
 	}
 	if (region_fd < 0 || !pair->regions[0].map) {
@@ -349,7 +373,7 @@ struct pair *pair_find_by_process(int peer)
 {
 	for (uint32_t i = 0; i < PAIRS_MAX; i++)
 		if (load_acquire(&pairs[i].state) == 2 && pairs[i].peer_process == peer && pairs[i].end == 0 &&
-		    !pairs[i].inherited && pair_peer_lives(&pairs[i]))
+		    !pairs[i].inherited && pair_peer_lives(&pairs[i]) && !peer_has_left(&pairs[i]))
 			return &pairs[i];
 	return NULL;
 }
@@ -383,14 +407,14 @@ void pair_release(struct pair *pair)
 void pair_all_inherited(void)
 {
 	pairs_lock.held = 0;
-	for (uint32_t i = 0; i < PAIRS_MAX; i++)
+	for (uint32_t i = 0; pairs && i < PAIRS_MAX; i++)
 		if (pairs[i].state)
 			pairs[i].inherited = 1;
 }
 
 void pair_all_forked(void)
 {
-	for (uint32_t i = 0; i < PAIRS_MAX; i++)
+	for (uint32_t i = 0; pairs && i < PAIRS_MAX; i++)
 		if (load_acquire(&pairs[i].state) == 2)
 			store_release(&pair_own(&pairs[i])->forked, 1);
 }
@@ -421,7 +445,7 @@ static int channel_claim(struct shm_channel *channel, const uint64_t cookies[2])
 
 static uint32_t channel_claim_any(struct pair *pair, const uint64_t cookies[2])
 {
-	uint32_t channels = region_first_channel(load_acquire(&pair->regions_count));
+	uint32_t channels = pair_region_first_channel(load_acquire(&pair->regions_count));
 
 	for (uint32_t i = 0; i < channels && i < SHM_CHANNELS_MAX; i++) {
 		struct shm_channel *channel = pair_channel(pair, i, NULL);

@@ -33,6 +33,7 @@ struct pair {
 	uint32_t confirmed; /* the peer's bells are here */
 	uint32_t inherited; /* by fork: this process has no bells of its own */
 	uint32_t references;
+	uint32_t passes; /* it is in the list for the next image, at this place + 1 (csrc/sock/passport.c) */
 	uint64_t asked_ticks; /* when the peer was last known to live */
 	uint32_t bells_count;
 	uint32_t peer_bells_count;
@@ -46,7 +47,11 @@ struct pair {
 
 #define PAIR_BELL_SET 0x80000000u
 
-extern struct pair pairs[PAIRS_MAX];
+extern struct pair *pairs; /* PAIRS_MAX of them, or NULL: pair_table_make failed, or was not called */
+
+/* Before the first pair. 0, or -ENOMEM: then nothing is accelerated. */
+int pair_table_make(void);
+void pair_table_release(void);
 
 uint32_t pair_index(const struct pair *pair);
 
@@ -65,6 +70,16 @@ void pair_release(struct pair *pair);
 void pair_all_inherited(void);
 /* Before fork: peers must ask each socket from now on. */
 void pair_all_forked(void);
+
+/* Its memory (pass.c needs these too). The ring size that region 0 in `fd` claims, 0 if it is not what it must be. */
+uint64_t pair_region0_ring_bytes(int fd, const uint64_t id[2]);
+size_t pair_region_bytes(uint32_t region, uint64_t ring_bytes);
+int pair_region_is_sound(int fd, size_t bytes);
+uint8_t *pair_region_map(int fd, size_t bytes);
+uint32_t pair_region_first_channel(uint32_t region);
+int pair_sockets_make(struct pair *pair);
+/* Entry `index` of a table in which nothing is yet. */
+void pair_claim_at(uint32_t index);
 
 /* Channels. A channel number is global in its pair. NULL: no such channel, or not mapped. */
 struct shm_channel *pair_channel(struct pair *pair, uint32_t channel, uint8_t **rings);

@@ -21,6 +21,8 @@ struct shm_arena *arena;
 uint32_t arena_process = ARENA_NONE;
 int arena_fd = -1;
 
+static uint64_t own_start_time;
+
 static const char *const reason_texts[] = {
 #define REASON(code, name, text) [code] = text,
 #include "shm/reasons.def"
@@ -53,7 +55,8 @@ static void process_fill(uint32_t process)
 		sys_close((int)fd);
 	}
 	slot->pidns = pid_namespace();
-	slot->start_time = process_start_time(sys_getpid());
+	own_start_time = process_start_time(sys_getpid());
+	slot->start_time = own_start_time;
 	store_release(&slot->owner, (uint64_t)sys_getpid());
 }
 
@@ -76,15 +79,16 @@ static int is_one_namespace(void)
 int arena_start(void)
 {
 	struct shm_arena *map;
+	int fd = memory_make("byway.arena", sizeof(struct shm_arena), 0);
 
-	arena_fd = memory_make("byway.arena", sizeof(struct shm_arena), 0);
-	if (arena_fd < 0)
-		return arena_fd;
-	map = mmap(NULL, sizeof(struct shm_arena), PROT_READ | PROT_WRITE, MAP_SHARED, arena_fd, 0);
+	if (fd < 0)
+		return fd;
+	map = mmap(NULL, sizeof(struct shm_arena), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED) {
-		descriptor_own_close(arena_fd);
+		descriptor_own_close(fd);
 		return -ENOMEM;
 	}
+	arena_fd = fd;
 	map->abi_hash = BYWAY_ABI_HASH;
 	map->creator = (uint64_t)sys_getpid();
 	map->created_ns = clock_now_ns();
@@ -96,6 +100,44 @@ int arena_start(void)
 	lock_owners_are_known = is_one_namespace;
 	store_release(&map->magic, SHM_MAGIC_ARENA);
 	return 0;
+}
+
+static int is_sound(const struct shm_arena *map, uint32_t process)
+{
+	return map->magic == SHM_MAGIC_ARENA && map->abi_hash == BYWAY_ABI_HASH &&
+	       map->processes[process].owner == (uint64_t)sys_getpid();
+}
+
+int arena_adopt(int fd, uint32_t process)
+{
+	long seals = sys_fcntl(fd, F_GET_SEALS, 0), end = SYS3(SYS_lseek, fd, 0, 2 /* SEEK_END */);
+	struct shm_arena *map;
+
+	if (process >= SHM_PROCESSES_MAX || seals < 0 || !(seals & F_SEAL_SHRINK) || end != (long)sizeof(*map))
+		return -EPROTO;
+	map = mmap(NULL, sizeof(*map), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED)
+		return -ENOMEM;
+	if (!is_sound(map, process)) {
+		munmap(map, sizeof(*map));
+		return -EPROTO;
+	}
+	arena_fd = fd;
+	arena = map;
+	arena_process = process;
+	lock_owners_are_known = is_one_namespace;
+	process_fill(process);
+	return 0;
+}
+
+void arena_exec_begins(void)
+{
+	store_release(&arena->processes[arena_process].start_time, 1);
+}
+
+void arena_exec_failed(void)
+{
+	store_release(&arena->processes[arena_process].start_time, own_start_time);
 }
 
 static void holder_set(struct shm_socket *socket, uint32_t process)
@@ -208,6 +250,14 @@ int arena_socket_holds(uint32_t index, uint32_t process)
 	return (load_acquire(&arena->sockets[index].holders[process / 64]) >> process % 64) & 1;
 }
 
+int arena_knows_cookie(uint64_t cookie)
+{
+	for (uint32_t i = 0; i < load_acquire(&arena->socket_high) && i < SHM_SOCKETS_MAX; i++)
+		if (load_acquire(&arena->sockets[i].state) != SHM_SOCKET_FREE && arena->sockets[i].cookie == cookie)
+			return 1;
+	return 0;
+}
+
 int arena_socket_is_sole_holder(uint32_t index)
 {
 	uint64_t others = 0;
@@ -220,6 +270,12 @@ int arena_socket_is_sole_holder(uint32_t index)
 		others |= i == arena_process / 64 ? word & ~(1ull << arena_process % 64) : word;
 	}
 	return others == 0;
+}
+
+void arena_socket_hold_alone(uint32_t index)
+{
+	for (uint32_t i = 0; i < 4; i++)
+		store_release(&arena->sockets[index].holders[i], i == arena_process / 64 ? 1ull << arena_process % 64 : 0);
 }
 
 static uint32_t process_claim(void)

@@ -27,6 +27,16 @@ extern int arena_fd;           /* its memfd */
 
 /* 0, or a negative errno: then nothing is accelerated. Call once. */
 int arena_start(void);
+extern int arena_fd;
+
+/* Around exec to an image that does not know the arena: this process counts as gone; or it failed, and lives. */
+void arena_exec_begins(void);
+void arena_exec_failed(void);
+/* In an image that comes after another of the same process: the arena in `fd`, in which it is process slot `process`. 0, or
+ * a negative errno: call arena_start. */
+int arena_adopt(int fd, uint32_t process);
+/* No other living process holds it: those that died do not clear their bits, and a fork may have stopped halfway. */
+void arena_socket_hold_alone(uint32_t index);
 
 /* A free socket slot, held by this process, or ARENA_NONE. Its state is SHM_SOCKET_OPEN. */
 uint32_t arena_socket_new(void);
@@ -37,6 +47,8 @@ int arena_socket_is_sole_holder(uint32_t index);
 int arena_socket_holds(uint32_t index, uint32_t process);
 /* The process of a slot is known to be gone. The dead do not clear their bits. */
 int arena_process_is_gone(uint32_t process);
+/* Whether somebody holds the socket of this cookie. */
+int arena_knows_cookie(uint64_t cookie);
 
 /* Around fork: a slot for the child (ARENA_NONE: none left), which holds what the parent holds; then either the child
  * takes it, or the parent gives it back because fork failed. Parent and child both write who the child is: it may be dead

@@ -146,9 +146,11 @@ struct shm_channel {
 };
 _Static_assert(sizeof(struct shm_channel) == 704, "eleven lines");
 
+#define SHM_PAIR_LEFT 0xffffffffffffffff /* in `process`: the end's program became one that does not know the pair */
+
 /* What one end owns in a pair; the other sets bits. */
 struct shm_pair_end {
-	uint64_t process; /* process id of the end's creator */
+	uint64_t process; /* process id of the end's creator, or SHM_PAIR_LEFT */
 	uint64_t start_time;
 	uint32_t bell_count;
 	uint32_t forked; /* the end has forked since: ask each socket, not the pair, whether it lives */

@@ -19,7 +19,13 @@ static struct spinlock fork_lock; /* held while ENGINE is set, and over fork: a 
 int sock_start(void)
 {
 	socks = memory_private(SHM_SOCKETS_MAX * sizeof(*socks));
-	return socks ? 0 : -ENOMEM;
+	return socks ? pair_table_make() : -ENOMEM;
+}
+
+void sock_stop(void)
+{
+	socks = memory_release(socks, SHM_SOCKETS_MAX * sizeof(*socks));
+	pair_table_release();
 }
 
 static int socket_int(int fd, int name)
@@ -37,6 +43,17 @@ int sock_fd_is_tcp(int fd)
 	return (domain == AF_INET || domain == AF_INET6) && socket_int(fd, SO_PROTOCOL) == IPPROTO_TCP;
 }
 
+struct sock *sock_found(uint32_t index)
+{
+	struct sock *sock = &socks[index];
+
+	memset(sock, 0, sizeof(*sock));
+	sock->shared = &arena->sockets[index];
+	sock->end.socket = sock->shared;
+	sock->meeting.fd = sock->meeting.connection = -1;
+	return sock;
+}
+
 struct sock *sock_new(int fd, uint32_t flags)
 {
 	uint32_t index = fd > 2 ? arena_socket_new() : ARENA_NONE;
@@ -44,13 +61,9 @@ struct sock *sock_new(int fd, uint32_t flags)
 
 	if (index == ARENA_NONE)
 		return NULL;
-	sock = &socks[index];
-	memset(sock, 0, sizeof(*sock));
-	sock->shared = &arena->sockets[index];
+	sock = sock_found(index);
 	sock->shared->descriptor = (uint32_t)fd;
 	sock->shared->flags = flags;
-	sock->end.socket = sock->shared;
-	sock->meeting.fd = sock->meeting.connection = -1;
 	sock->descriptors = 1;
 	descriptor_set(fd, DESCRIPTOR_SOCKET, index);
 	return sock;
@@ -214,6 +227,34 @@ void sock_all_exit(void)
 			exits(sock, fd);
 	}
 	sock_kept_each(exits);
+}
+
+/* -- exec ---------------------------------------------------------------------------------------------------------------- */
+
+void sock_exec_closes(struct sock *sock, int fd)
+{
+	if ((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) != GATE_ENGINE || sock->closing)
+		return;
+	sock->closing = 1 + (uint32_t)local_exec_closes(&sock->end, fd, sock_is_sole_holder(sock), &sock->linger);
+}
+
+void sock_not_closed(struct sock *sock, int fd)
+{
+	if (!sock->closing)
+		return;
+	local_exec_did_not_close(&sock->end, fd, sock->closing == 2 ? &sock->linger : NULL);
+	sock->closing = 0;
+	sock_never(sock, fd, reason_inherited);
+}
+
+void sock_hold_still(void)
+{
+	spinlock_acquire(&fork_lock);
+}
+
+void sock_go_on(void)
+{
+	spinlock_release(&fork_lock);
 }
 
 /* -- fork ---------------------------------------------------------------------------------------------------------------- */

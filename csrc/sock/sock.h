@@ -50,12 +50,19 @@ struct sock {
 	/* closed while calls sleep on it (keep.c) */
 	uint32_t waiters;
 	int kept_fd;
+	/* around exec: one thread */
+	uint32_t passes; /* it is in the list for the next image, at this place + 1 */
+	uint32_t given;  /* to the kernel, for the exec that comes */
+	uint32_t closing; /* exec closes it; 2: and SO_LINGER is to be put back if exec fails */
+	struct linger linger;
 };
 
 extern struct sock *socks; /* SHM_SOCKETS_MAX of them */
 
 /* Before the first socket. 0, or -ENOMEM: then nothing is accelerated. */
 int sock_start(void);
+/* Something else is missing: what the program is short of is given back to it. */
+void sock_stop(void);
 
 /* What the layer above does when a socket begins to go through the engine, and when it ends. 0, or a reason: then the
  * socket stays with the kernel. Set once at start. */
@@ -110,6 +117,15 @@ void sock_relayed(struct sock *sock);
 int sock_is_sole_holder(const struct sock *sock);
 /* The process ends in good order with its sockets open. */
 void sock_all_exit(void);
+/* Before exec, of a socket that the exec closes: as sock_close_begin and a kernel close that comes later. sock_not_closed:
+ * the exec failed. */
+void sock_exec_closes(struct sock *sock, int fd);
+void sock_not_closed(struct sock *sock, int fd);
+/* No socket begins to go through the engine, and no fork is made, between these two. */
+void sock_hold_still(void);
+void sock_go_on(void);
+/* In a new image: slot `index`, held by this process since the image before, is this socket again; no descriptor yet. */
+struct sock *sock_found(uint32_t index);
 /* Around fork. */
 void sock_fork_prepare(void);
 void sock_fork_parent(void);

@@ -399,6 +399,15 @@ static void untag(struct item *item)
 		sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
 }
 
+/* From now on the kernel has the item as the program registered it. */
+static void tag_ends(struct item *item)
+{
+	untag(item);
+	item->tagged = 0;
+	if (item->deleted)
+		item_free(item);
+}
+
 /* Who polls the set sees the kernel's view of it: that must be of what the program registered. */
 static void untag_all(struct set *set)
 {
@@ -407,11 +416,8 @@ static void untag_all(struct set *set)
 
 		if (item->set != (uint32_t)(set - sets) + 1 || !item->tagged)
 			continue;
-		untag(item);
-		item->tagged = 0;
-		if (item->deleted)
-			item_free(item);
-		else if (item_events(item))
+		tag_ends(item);
+		if (item->set && item_events(item))
 			ready_add(set, item);
 	}
 }
@@ -525,6 +531,12 @@ int epoll_start(void)
 	return sets && items ? 0 : -ENOMEM;
 }
 
+void epoll_stop(void)
+{
+	sets = memory_release(sets, SETS_MAX * sizeof(*sets));
+	items = memory_release(items, ITEMS_MAX * sizeof(*items));
+}
+
 void epoll_fork_child(void)
 {
 	sets_lock.held = 0;
@@ -583,6 +595,35 @@ static void leave_to_kernel(const struct set *set, struct sock *sock, int fd, co
 	sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, fd, NULL);
 	sock_into_kernel(sock, fd, set->forked ? reason_shared : reason_table_full);
 	sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &registration);
+}
+
+/* 1, and a copy of the item, when it is of this set: no ring is watched for it any more. */
+static int unwatch(struct set *set, struct item *item, struct item *copy)
+{
+	uint32_t number = (uint32_t)(set - sets) + 1;
+
+	spinlock_acquire(&sets_lock);
+	if (item->set == number && item->tagged)
+		tag_ends(item);
+	if (item->set == number && sock_is_engine(&socks[item->sock]))
+		watch_end(set, &socks[item->sock]);
+	*copy = *item;
+	spinlock_release(&sets_lock);
+	return copy->set == number;
+}
+
+void epoll_set_passes(uint32_t index)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
+		struct epoll_event event;
+		struct item item;
+
+		if (!unwatch(&sets[index], &items[i], &item) || !sock_is_engine(&socks[item.sock]))
+			continue;
+		sock_into_kernel(&socks[item.sock], item.fd, reason_inherited);
+		event = (struct epoll_event){.events = item.disabled ? EPOLLONESHOT : item.events, .data.u64 = item.data};
+		sys_epoll_ctl(sets[index].fd, EPOLL_CTL_ADD, item.fd, &event); /* where another socket has come in its place */
+	}
 }
 
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)

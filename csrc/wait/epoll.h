@@ -28,9 +28,12 @@ void epoll_set_is_polled(int set_fd);
 
 /* The program did something to its socket for which Linux looks at edge-triggered items again: shutdown(2). */
 void epoll_edge(struct sock *sock);
+/* Before an exec that leaves the set open: from now on the kernel alone has it, and its sockets, for good. */
+void epoll_set_passes(uint32_t set);
 
 /* Before the first set. 0, or -ENOMEM: then nothing is accelerated. */
 int epoll_start(void);
+void epoll_stop(void); /* see sock_stop */
 void epoll_fork_child(void);
 
 /* SO_RCVLOWAT: the ring and the kernel together have as many bytes. */

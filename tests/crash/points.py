@@ -84,6 +84,14 @@ def relayed(shape: Shape) -> Case:
     return Case(a, b, racy=True)
 
 
+def executing(shape: Shape) -> Case:
+    """Both become another image twice, with bytes on their way."""
+    small, bulk = shape.small_bytes, f"duplex:{BULK_BYTES}"
+    a = ["ping:20", f"send:{small}", "exec:5", "ping:20", "exec:6", "ping:5", bulk, "drain"]
+    b = ["pong:20", "exec:5", f"recv:{small}", "pong:20", "exec:7", "pong:5", bulk, "close"]
+    return Case(a, b, racy=True)
+
+
 RECEIVE_MODES = {"send_woken_half": "epoll", "sleep_published": "block", "sleep_revoked": "block"}
 """Points that only one way of waiting passes."""
 
@@ -91,6 +99,8 @@ RECEIVE_MODES = {"send_woken_half": "epoll", "sleep_published": "block", "sleep_
 def cases(point: str) -> list[Scenario]:
     if point.startswith("relay"):
         return [relayed]
+    if point.startswith("exec_"):
+        return [executing]
     return [given_back] if point.startswith("take_back") else [conversation, unread]
 
 

@@ -419,6 +419,53 @@ def executed_receiver_with_bytes_unread(s: Shape) -> Case:
 
 
 @scenario
+def executed_both_while_streaming(s: Shape) -> Case:
+    """Again and again, on both sides, with bytes on their way."""
+    part = s.total_bytes // 3
+    a = [f"send:{part}", "exec:5", f"send:{part}", "exec:6", f"send:{part}", "shutdown", "drain"]
+    b = [f"recv:{s.small_bytes}", "exec:5", f"recv:{part}", "exec:7", "drain", "close"]
+    return Case(a=a, b=b)
+
+
+@scenario
+def executed_between_duplex(s: Shape) -> Case:
+    side = [f"duplex:{s.total_bytes // 2}", "exec:5", f"duplex:{s.total_bytes // 2}", "shutdown", "drain", "close"]
+    return Case(a=side, b=side)
+
+
+@scenario
+def executed_reader_killed_with_bytes_unread(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "tell:sent", "wait:gone", *AFTER_RESET]
+    return Case(a=a, b=["wait:sent", "exec:5", "kill"], conduct=["exit b", "tell gone"])
+
+
+@scenario
+def executed_reader_closes_with_bytes_unread(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "exec:5", "tell:sent", "wait:gone", *AFTER_RESET]
+    return Case(a=a, b=["wait:sent", "exec:5", "close"], conduct=["exit b", "tell gone"])
+
+
+@scenario
+def executed_after_half_close(s: Shape) -> Case:
+    a = [f"send:{s.small_bytes}", "shutdown", "exec:5", "drain", "error"]
+    return Case(a=a, b=["drain", "exec:5", f"send:{s.total_bytes // 2}", "exec:6", "close"])
+
+
+@scenario
+def executed_reader_of_the_dead(s: Shape) -> Case:
+    """The sender is killed first, then the receiver becomes another image: it gets all, and the end."""
+    b = ["wait:gone", "exec:5", "drain", "error"]
+    return Case(a=[f"send:{s.small_bytes}", "kill"], b=b, conduct=["exit a", "tell gone"])
+
+
+@scenario
+def executed_child_with_the_parent_gone(s: Shape) -> Case:
+    """A forked child execs with the connection, when its parent has ended or not yet."""
+    child = ["fork", "exec:5", f"send:{s.total_bytes // 2}", "close", "exit", "end"]
+    return Case(a=[f"send:{s.small_bytes}", *child, "close", "reap"], b=["drain"])
+
+
+@scenario
 def executed_foreign_sender(s: Shape) -> Case:
     """The sender becomes a program that is not under Byway."""
     a = [f"send:{s.total_bytes // 2}", "exec-foreign:5", f"send:{s.total_bytes // 2}", "close"]

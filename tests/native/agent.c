@@ -69,13 +69,17 @@ static struct {
 	int send_flags;
 	unsigned pause_us;
 	uint64_t pause_state;
+	char image_way; /* how exec finds its file: v(e), p(ath), f(d), a(t), s(yscall) */
+	const char *image;
 } agent = {.descriptor = -1,
            .listener = -1,
            .epoll = -1,
            .stream_out = 1,
            .stream_in = 2,
            .chunk_bytes = 65536,
-           .send_flags = MSG_NOSIGNAL};
+           .send_flags = MSG_NOSIGNAL,
+           .image_way = 'v',
+           .image = "/proc/self/exe"};
 
 static uint8_t buffer[POSITION_CHUNK_MAX + 16];
 
@@ -527,6 +531,20 @@ static void step_reap(void)
 	say("child", text);
 }
 
+static void exec_image(char **arguments)
+{
+	if (agent.image_way == 'p')
+		execvp(agent.image, arguments);
+	else if (agent.image_way == 'f')
+		fexecve(open(agent.image, O_RDONLY | O_CLOEXEC), arguments, environ);
+	else if (agent.image_way == 's')
+		syscall(SYS_execveat, AT_FDCWD, agent.image, arguments, environ, 0);
+	else if (agent.image_way == 'a')
+		execveat(AT_FDCWD, agent.image, arguments, environ, 0);
+	else
+		execv(agent.image, arguments);
+}
+
 /* Becomes the same program again, with `first` (it gets hold of the socket) and the steps that are left. */
 static void become(const char *first, bool foreign, char **left)
 {
@@ -550,18 +568,49 @@ static void become(const char *first, bool foreign, char **left)
 	arguments[count] = NULL;
 	if (foreign)
 		unsetenv("LD_PRELOAD");
-	execv("/proc/self/exe", arguments);
-	must(false, "execv");
+	exec_image(arguments);
+	must(false, "exec");
+}
+
+/* An exec that cannot be: there is no such file, or the arguments are too long. */
+static void step_fail_exec(const char *how)
+{
+	static char long_text[1 << 18];
+	char *arguments[] = {"agent", "exit", NULL};
+
+	memset(long_text, 'x', sizeof(long_text) - 1);
+	if (strcmp(how, "long") == 0)
+		arguments[1] = long_text;
+	else if (strcmp(how, "missing") == 0)
+		agent.image = "/nowhere/agent";
+	exec_image(arguments);
+	say_errno("exec", errno);
+	agent.image = "/proc/self/exe";
+}
+
+/* Becomes a program that has not asked for the socket: PATH, or `sh -c COMMAND`. */
+static void step_become(const char *what)
+{
+	if (*what == '/')
+		execl(what, what, NULL);
+	else
+		execl("/bin/sh", "sh", "-c", what, NULL);
+	must(false, what);
+}
+
+static void step_move(int descriptor)
+{
+	must(dup2(agent.descriptor, descriptor) == descriptor, "dup2");
+	close(agent.descriptor);
+	agent.descriptor = descriptor;
 }
 
 static void step_exec(int descriptor, bool foreign, char **left)
 {
 	char first[32];
 
-	if (descriptor != agent.descriptor) {
-		must(dup2(agent.descriptor, descriptor) == descriptor, "dup2");
-		close(agent.descriptor);
-	}
+	if (descriptor != agent.descriptor)
+		step_move(descriptor);
 	snprintf(first, sizeof(first), "fd:%d", descriptor);
 	become(first, foreign, left);
 }
@@ -672,6 +721,9 @@ static void step_set(const char *name, char *value)
 		agent.send_mode = mode_named(value);
 	} else if (strcmp(name, "recv-mode") == 0) {
 		agent.receive_mode = mode_named(value);
+	} else if (strcmp(name, "image") == 0) { /* WAY:PATH */
+		agent.image_way = value[0];
+		agent.image = value + 2;
 	} else if (strcmp(name, "fd") == 0) {
 		agent.descriptor = (int)number(value);
 	} else if (strcmp(name, "fd-from") == 0) {
@@ -725,6 +777,8 @@ static bool run_plain(const char *name)
 		step_oob();
 	else if (strcmp(name, "recv-oob") == 0)
 		step_recv_oob();
+	else if (strcmp(name, "cloexec") == 0)
+		must(fcntl(agent.descriptor, F_SETFD, FD_CLOEXEC) == 0, "F_SETFD");
 	else if (strcmp(name, "sigpipe") == 0)
 		agent.send_flags = 0;
 	else
@@ -762,6 +816,12 @@ static bool run_with_value(const char *name, char *value)
 		step_scribble(number(value));
 	else if (strcmp(name, "closeall") == 0)
 		step_closeall(value);
+	else if (strcmp(name, "fail-exec") == 0)
+		step_fail_exec(value);
+	else if (strcmp(name, "become") == 0)
+		step_become(value);
+	else if (strcmp(name, "move") == 0)
+		step_move((int)number(value));
 	else
 		return false;
 	return true;

@@ -34,6 +34,7 @@ static const struct {
 	{"openat", SYS_openat},
 	{"bind", SYS_bind},
 	{"process_vm_readv", SYS_process_vm_readv},
+	{"lseek", SYS_lseek},
 };
 
 static struct sock_filter program[256];
