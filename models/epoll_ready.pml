@@ -18,6 +18,7 @@
  *   DRAIN_LATE         the bell is emptied after the second look
  * With WAITERS=2 also:
  *   CLEAR_ALONE        a thread that wakes clears set_sleep_mask though another still sleeps
+ *   NO_PASS_ON_LOOK    a thread that does not wait empties the bell and does not ring it for who sleeps
  *   NO_PASS_ON         a thread that leaves with an event does not wake the next one for what is left
  * A thread that has emptied the bell must not leave before it has looked (a signal, say): in the model it cannot. */
 
@@ -172,7 +173,30 @@ active [WAITERS] proctype waiter()
 			:: may_leave -> gone = 1
 			:: skip
 			fi
-		:: else ->
+#if WAITERS > 1
+		:: !event && may_leave -> /* it does not want to wait: it asks the kernel, and may empty the bell by that */
+			unlock();
+			if
+			:: bell ->
+				bell = 0;
+#ifndef NO_PASS_ON_LOOK
+				lock();
+				if
+				:: sleepers > 0 ->
+					OR(me, SET_SLEEP_MASK, 1); /* who rang has cleared it for all */
+					if
+					:: listed || SEEN(me, READY) -> KERNEL(me); bell = 1
+					:: else -> skip
+					fi
+				:: else -> skip
+				fi;
+				unlock()
+#endif
+			:: else -> skip
+			fi;
+			gone = 1
+#endif
+		:: !event ->
 			sleepers++;
 #ifdef NO_SLEEP_FENCE
 			STORE(me, SET_SLEEP_MASK, 1);
