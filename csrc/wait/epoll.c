@@ -384,6 +384,13 @@ static void item_arm(struct set *set, struct item *item, const struct epoll_even
 		ready_add(set, item);
 }
 
+/* Who posts for a ring of the set rings its bell, and clears the bit. */
+static void ask_for_bells(struct set *set)
+{
+	for (uint32_t i = 0; i < load_acquire(&set->pairs_count); i++)
+		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+}
+
 static void wake_set(struct set *set)
 {
 	if ((set->sleepers || set->polled) && set->pairs_count)
@@ -805,8 +812,7 @@ void epoll_set_is_polled(int set_fd)
 	if (!set->polled)
 		untag_all(set);
 	set->polled = 1;
-	for (uint32_t i = 0; i < set->pairs_count; i++)
-		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	ask_for_bells(set);
 	collect(set);
 	if (has_events(set))
 		wake_set(set);
@@ -853,8 +859,8 @@ static int rings_give(struct set *set, struct epoll_event *events, int count)
 	int reported;
 
 	/* Somebody polls the set: the next bytes must ring the bell again. Set the bits, then look. */
-	for (uint32_t i = 0; unlikely(set->polled) && i < load_acquire(&set->pairs_count); i++)
-		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	if (unlikely(set->polled))
+		ask_for_bells(set);
 	if (!rings_have_posted(set))
 		return 0;
 	spinlock_acquire(&sets_lock);
@@ -981,11 +987,34 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 	return total;
 }
 
+static int has_bell(const struct epoll_event *events, long count)
+{
+	for (long i = 0; i < count; i++)
+		if (events[i].data.u64 == BELL_DATA)
+			return 1;
+	return 0;
+}
+
+/* A look has taken the bell, on which somebody else sleeps: what the rings have is his. Who rang has cleared the bit for
+ * all; first the bit, then the look. Who polls the set is not told again: a bell must not outlive the bytes there. */
+static void give_bell_back(struct set *set)
+{
+	spinlock_acquire(&sets_lock);
+	if (set->sleepers) {
+		ask_for_bells(set);
+		if (rings_have_posted(set))
+			wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
 static long kernel_gives(struct set *set, int fd, struct epoll_event *events, int have, int count)
 {
 	long got = sys_epoll_wait(fd, events + have, count - have, 0);
 
 	store_relaxed(&set->kernel_asked, cpu_ticks());
+	if (unlikely(has_bell(events + have, got)))
+		give_bell_back(set);
 	return got < 0 ? (have ? have : got) : merge(set, events, have, (int)got);
 }
 
@@ -1035,28 +1064,21 @@ static void sleep_publish(struct set *set)
 {
 	spinlock_acquire(&sets_lock);
 	set->sleepers++;
-	for (uint32_t i = 0; i < set->pairs_count; i++)
-		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
+	ask_for_bells(set);
 	spinlock_release(&sets_lock);
 }
 
 /* The bit stays while others sleep: who wakes first looks at the rings after setting it again. */
 static void sleep_withdraw(struct set *set)
 {
-	int others;
-
 	spinlock_acquire(&sets_lock);
 	if (set->sleepers)
 		set->sleepers--;
-	others = set->sleepers || set->polled;
-	for (uint32_t i = 0; i < set->pairs_count; i++) {
-		uint32_t *mask = &pair_own(set->pairs[i].pair)->set_sleep_mask;
-
-		if (others)
-			fetch_or(mask, 1u << set->pairs[i].bell);
-		else
-			fetch_and(mask, ~(1u << set->pairs[i].bell));
-	}
+	if (set->sleepers || set->polled)
+		ask_for_bells(set);
+	else
+		for (uint32_t i = 0; i < set->pairs_count; i++)
+			fetch_and(&pair_own(set->pairs[i].pair)->set_sleep_mask, ~(1u << set->pairs[i].bell));
 	spinlock_release(&sets_lock);
 }
 

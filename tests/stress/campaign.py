@@ -1,9 +1,11 @@
-"""Starts tests/stress/native/stress.c in any pair of worlds, with or without other work for the processors."""
+"""Starts the programs of tests/stress/native in any world, with or without other work for the processors."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.programs import harness
@@ -22,28 +24,44 @@ VARIANTS: dict[str, dict[str, str]] = {
 BUSY = "while True: pass"
 
 
+@contextmanager
+def busy_processors(group: Programs, *, wanted: bool = True) -> Iterator[None]:
+    """A busy loop for each processor, meanwhile."""
+    loops = [group.start([sys.executable, "-c", BUSY], KERNEL) for _ in range(os.cpu_count() or 1) if wanted]
+    try:
+        yield
+    finally:
+        for loop in loops:
+            loop.process.kill()
+            loop.wait()
+
+
+def run_lookers(group: Programs, world: World, rounds: int, seed: int) -> str:
+    """tests/stress/native/lookers.c beside other work: its last line."""
+    program = harness.compile_native(harness.ROOT / "tests" / "stress" / "native" / "lookers.c")
+    with busy_processors(group):
+        return group.run([program, str(rounds), str(seed)], world, timeout_s=80).splitlines()[-1]
+
+
 def run_stress(
     group: Programs, worlds: tuple[World, World], *, seconds: float, connections: int, seed: int, load: bool
 ) -> str:
     """The driver's last line; every byte was right."""
     program = harness.compile_native(harness.ROOT / "tests" / "stress" / "native" / "stress.c")
-    busy = [group.start([sys.executable, "-c", BUSY], KERNEL) for _ in range(os.cpu_count() or 1) if load]
     end_of_input, keep = os.pipe()
     try:
         server = group.start([program, "serve", "127.0.0.1"], worlds[0], stdin=end_of_input)
         port = server.wait_output("port ").split()[1]
         argv: list[str | Path] = [program, "drive", "127.0.0.1", port, str(seconds), str(connections), str(seed)]
-        driver = group.start(argv, worlds[1])
-        status = driver.wait(seconds + 30)
+        with busy_processors(group, wanted=load):
+            driver = group.start(argv, worlds[1])
+            status = driver.wait(seconds + 30)
         assert status == 0, f"{driver.output()} {server.output()}"
         ring = read_ring(server.pid) if worlds[0].is_byway else None
     finally:
         os.close(keep)
         os.close(end_of_input)
     assert server.wait() == 0, server.output()
-    for one in busy:
-        one.process.kill()
-        one.wait()
     if all(world.is_byway for world in worlds):
         assert ring is not None and ring.sent_bytes > 0, ring
     return driver.output().splitlines()[-1]

@@ -9,7 +9,7 @@ import pytest
 
 from tests.programs import harness
 from tests.programs.harness import Programs, World
-from tests.stress.campaign import VARIANTS, run_stress
+from tests.stress.campaign import VARIANTS, run_lookers, run_stress
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -25,3 +25,11 @@ def test_stress_with_options(group: Programs, variant: str) -> None:
         pytest.skip(missing)
     world = harness.byway_world().with_options(**VARIANTS[variant])
     run_stress(group, (world, world), seconds=1.5, connections=12, seed=7, load=True)
+
+
+@pytest.mark.parametrize("spin_us", (0, 20))
+def test_a_look_leaves_the_bell_to_who_sleeps(group: Programs, spin_us: int) -> None:
+    if missing := harness.byway_missing():
+        pytest.skip(missing)
+    world = harness.byway_world().with_options(attach_after="0", spin_us=str(spin_us))
+    assert run_lookers(group, world, rounds=2000, seed=spin_us) == "woken 2000"
