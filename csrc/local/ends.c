@@ -9,6 +9,9 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
+#define ANSWER_WAITS_MAX 1000 /* 200 ms; 5 ms was too short beside three busy loops on two processors */
+#define ANSWER_PAUSE_NS 200000
+
 /* -- revoke ----------------------------------------------------------------------------------------------------------- */
 
 static void revoke_for_good(struct local_end *end)
@@ -215,6 +218,16 @@ void local_service(struct local_end *end, int fd)
 
 /* -- the peer's death ---------------------------------------------------------------------------------------------------- */
 
+/* The dead peer's kernel answers at once, but its answer may be dealt with a little later, on a busy machine. If it came after
+ * we have asked for the error, the program would be told of two. */
+static void await_answer(int fd)
+{
+	struct timespec pause = {0, ANSWER_PAUSE_NS};
+
+	for (int waits = 0; waits < ANSWER_WAITS_MAX && !offset_is_closed(fd); waits++)
+		SYS4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
+}
+
 /* Makes the kernel's view the one of a reset, and keeps ECONNRESET for the program. */
 static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t unread)
 {
@@ -224,6 +237,7 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	local_sender_enter(end);
 	send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
 	local_sender_leave(end);
+	await_answer(fd);
 	sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
 	/* Linux: EPIPE where FIN had come long before the reset (CLOSE_WAIT), nothing where ours had gone too (CLOSE). */
 	error = !load_acquire(&end->rx->half_closed) ? ECONNRESET : load_relaxed(&end->tx->half_closed) ? 0 : EPIPE;
@@ -244,26 +258,37 @@ void local_peer_reset(struct local_end *end)
 	local_move_to_kernel(end);
 }
 
+/* What the peer has not taken out of the ring, unless it is being taken back. */
+static uint64_t left_unread(const struct local_end *end, uint64_t *head)
+{
+	uint64_t unread;
+
+	*head = load_acquire(&end->tx->head);
+	unread = (load_acquire(&end->tx->tail) - *head) & SHM_OFFSET_MASK;
+	return unread > end->ring_bytes || *head & SHM_HEAD_TAKEN ? 0 : unread;
+}
+
 void local_peer_gone(struct local_end *end, int fd)
 {
 	uint64_t head, unread;
+	int is_half;
 
 	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return;
 	if (!offset_is_closed(fd) && !offset_fin_received(fd)) /* our own shutdown */
 		return;
-	if (load_acquire(&end->rx->closed) || has_error(fd)) { /* what there was to tell is in the kernel */
+	/* An end of one direction only, or the doing of a program that shares the peer's socket and knows nothing of rings. */
+	is_half = (load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair);
+	unread = left_unread(end, &head);
+	/* What there was to tell is in the kernel: but its error is of what we sent after the end, where bytes were unread. */
+	if (load_acquire(&end->rx->closed) || (has_error(fd) && (is_half || !unread))) {
 		local_peer_reset(end);
 		return;
 	}
-	/* An end of one direction only, or the doing of a program that shares the peer's socket and knows nothing of rings. */
-	if ((load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair))
+	if (is_half)
 		return;
-	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
-	head = load_acquire(&end->tx->head);
-	unread = (load_acquire(&end->tx->tail) - head) & SHM_OFFSET_MASK;
-	local_move_to_kernel(end);
-	if (unread && unread <= end->ring_bytes && !(head & SHM_HEAD_TAKEN))
+	local_peer_reset(end);
+	if (unread)
 		emulate_reset(end, fd, head, unread);
 }
 
