@@ -278,7 +278,8 @@ void local_peer_gone(struct local_end *end, int fd)
 	if (!offset_is_closed(fd) && !offset_fin_received(fd)) /* our own shutdown */
 		return;
 	/* An end of one direction only, or the doing of a program that shares the peer's socket and knows nothing of rings. */
-	is_half = (load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair);
+	is_half =
+		(load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair);
 	unread = left_unread(end, &head);
 	/* What there was to tell is in the kernel: but its error is of what we sent after the end, where bytes were unread. */
 	if (load_acquire(&end->rx->closed) || (has_error(fd) && (is_half || !unread))) {
