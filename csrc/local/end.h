@@ -28,7 +28,6 @@ struct local_end {
 	uint64_t back_off_us;
 	uint32_t wake_due;         /* bytes are published that no sleeper has been told of */
 	/* under the reader's lock */
-	uint64_t kernel_taken;     /* our count of bytes taken out of the kernel; see offset_received */
 	uint32_t broken;           /* nonsense was found in the channel: the connection counts as reset */
 	uint32_t lost;             /* a reset took kernel bytes away: what follows them in the ring is never shown */
 	uint32_t relayed; /* with `lost`: a relay reads it, our descriptors are those of the relay's connection */

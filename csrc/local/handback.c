@@ -241,7 +241,7 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 	if (out.bytes == MAP_FAILED)
 		return 0;
 	done = take_kernel_out(fd, sender, &out);
-	end->kernel_taken += out.count;
+	end->socket->kernel_taken += out.count;
 	done = done && before <= out.count && send_again(sender, &out, 0, before) &&
 	       send_ring(end, sender, head & SHM_OFFSET_MASK, unread) && send_again(sender, &out, before, out.count);
 	munmap(out.bytes, TAKEN_OUT_BYTES_MAX);
@@ -274,7 +274,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		/* All that is unread in the ring is behind the last move to it; of the kernel's bytes, what was sent before that. */
 		uint64_t ring_begins = end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 
-		if (has_urgent(fd) || offset_received(fd, end->kernel_taken, &position))
+		if (has_urgent(fd) || offset_received(fd, end->socket->kernel_taken, &position))
 			return 0;
 		before = ring_begins > position ? ring_begins - position : 0;
 		done = insert(end, fd, sender, head, unread, before);

@@ -168,7 +168,7 @@ static int is_still(const struct local_end *end, int fd)
 	       end->shared->cookies[end->pair->end] == diag_cookie(fd);
 }
 
-int pass_end_take(struct local_end *end, struct pair *pair, uint32_t channel, int fd, uint64_t kernel_taken)
+int pass_end_take(struct local_end *end, struct pair *pair, uint32_t channel, int fd)
 {
 	if (!local_end_fill(end, pair, channel) || !is_still(end, fd))
 		return -ESTALE;
@@ -176,7 +176,6 @@ int pass_end_take(struct local_end *end, struct pair *pair, uint32_t channel, in
 	lock_forget_owner(&end->socket->reader_lock);
 	lock_forget_owner(&end->socket->writer_lock);
 	end->head_seen = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
-	end->kernel_taken = kernel_taken;
 	store_release(&end->tx->sender_descriptor, (uint32_t)fd);
 	local_count_from_here(end, fd);
 	return 0;

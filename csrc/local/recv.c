@@ -144,7 +144,7 @@ static int recover_taken_back(struct local_end *end, int fd)
 		fetch_or(&end->socket->flags, SOCK_LEFTOVER);
 		return 1;
 	}
-	if (!(changes & 1) && !offset_received(fd, end->kernel_taken, &received))
+	if (!(changes & 1) && !offset_received(fd, end->socket->kernel_taken, &received))
 		resent = received - end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 	if (resent > ((load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK))
 		resent = (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
@@ -231,7 +231,7 @@ static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct 
 	received = sys_recvfrom(fd, piece, bytes, MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
 	if (received > 0) {
 		cursor_advance(to, (size_t)received);
-		end->kernel_taken += (uint64_t)received;
+		end->socket->kernel_taken += (uint64_t)received;
 		store_relaxed(&end->acknowledgement_due, 1);
 	}
 	CRASH_POINT(recv_kernel_received);
@@ -263,19 +263,19 @@ int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked)
 /* Where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
 static int kernel_position(struct local_end *end, int fd, uint64_t *position)
 {
-	int error = offset_received(fd, end->kernel_taken, position);
+	int error = offset_received(fd, end->socket->kernel_taken, position);
 
-	if (!error && *position != end->kernel_taken && has_urgent(end, fd))
-		*position = end->kernel_taken;
+	if (!error && *position != end->socket->kernel_taken && has_urgent(end, fd))
+		*position = end->socket->kernel_taken;
 	if (!error)
-		end->kernel_taken = *position;
+		end->socket->kernel_taken = *position;
 	return error;
 }
 
 void local_count_from_here(struct local_end *end, int fd)
 {
 	local_lock_reader(end);
-	offset_received(fd, end->kernel_taken, &end->kernel_taken);
+	offset_received(fd, end->socket->kernel_taken, &end->socket->kernel_taken);
 	store_relaxed(&end->acknowledgement_due, 1);
 	local_unlock_reader(end);
 }

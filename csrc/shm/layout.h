@@ -57,7 +57,8 @@ struct shm_socket {
 	uint64_t moves_to_ring; /* own direction; on the ring now when it is one more than moves_to_kernel */
 	uint64_t moves_to_kernel;
 	uint64_t changes_taken; /* of the direction we receive; odd: the ring */
-	uint64_t reserved[13];
+	uint64_t kernel_taken; /* under the reader's lock: bytes taken out of the kernel, by all who hold the socket */
+	uint64_t reserved[12];
 };
 _Static_assert(sizeof(struct shm_socket) == 256, "shm_socket is 256 bytes");
 

@@ -26,7 +26,6 @@ struct passport_descriptor {
 
 /* What of a socket is not in shared memory. */
 struct passport_socket {
-	uint64_t kernel_taken;
 	uint32_t slot;
 	uint32_t pair; /* index in the table of pairs */
 	uint32_t channel;
@@ -180,8 +179,7 @@ static void write_socket(struct sock *sock)
 	if (entry->channel) /* number + 1 while it is written: it is held already */
 		return;
 	pass_end_hold(&sock->end);
-	*entry = (struct passport_socket){.kernel_taken = sock->end.kernel_taken,
-	                                  .slot = sock_index(sock),
+	*entry = (struct passport_socket){.slot = sock_index(sock),
 	                                  .pair = pair_index(sock->end.pair),
 	                                  .channel = sock->end.channel + 1,
 	                                  .broken = sock->end.broken,
@@ -348,7 +346,7 @@ static struct sock *take_socket(const struct passport_socket *entry, int fd)
 	    !arena_socket_holds(entry->slot, arena_process))
 		return NULL;
 	sock = sock_found(entry->slot);
-	if (pass_end_take(&sock->end, pair, entry->channel - 1, fd, entry->kernel_taken)) {
+	if (pass_end_take(&sock->end, pair, entry->channel - 1, fd)) {
 		sock->shared = NULL;
 		return NULL;
 	}

@@ -633,6 +633,19 @@ void epoll_set_passes(uint32_t index)
 	}
 }
 
+/* No bell can tell of it: so nothing new may come by its ring. What is unread there is ready now, the kernel tells of the
+ * rest. */
+static void stay_unwatched(struct set *set, struct sock *sock, struct item *item, int fd, enum reason reason)
+{
+	sock_never(sock, fd, reason);
+	spinlock_acquire(&sets_lock);
+	if (item->set == (uint32_t)(set - sets) + 1 && &socks[item->sock] == sock && item_events(item)) {
+		ready_add(set, item);
+		wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
 static long control_add(struct set *set, struct sock *sock, int fd, const struct epoll_event *event)
 {
 	struct epoll_event registration = registration_of(event);
@@ -654,7 +667,7 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 	if (!item)
 		leave_to_kernel(set, sock, fd, event);
 	if (reason)
-		sock_into_kernel(sock, fd, (enum reason)reason);
+		stay_unwatched(set, sock, item, fd, (enum reason)reason);
 	return 0;
 }
 

@@ -66,7 +66,8 @@ def report(verdict: Verdict, world: World, shrink_seconds: float) -> dict[str, A
     """Prints a difference, small, and keeps it so that --replay finds it."""
     case = verdict.case
     often = f"in {verdict.seen} of {verdict.runs} runs"
-    print(f"\nDIFFERENCE in case {case.seed} ({often})")
+    relayed = f", {verdict.carried.relays} relays" if verdict.carried.relays else ""
+    print(f"\nDIFFERENCE in case {case.seed} ({often}{relayed})")
     for difference in verdict.differences[:3]:
         print(f"    {difference}")
     small = case

@@ -18,7 +18,7 @@ SOCKET = struct.Struct("=IIIIQ4QIIIIQQIIQQQQQQ")  # struct shm_socket up to `res
 SOCKET_BYTES = 256
 SOCKETS_AT = HEAD.size + COUNTERS.size + PROCESSES * PROCESS_BYTES
 MAGIC = 0x616E657261776279
-INDEX_RING_SENT, INDEX_TO_RING, INDEX_TO_KERNEL = 1, 3, 4  # counters.def
+INDEX_RING_SENT, INDEX_TO_RING, INDEX_TO_KERNEL, INDEX_RELAYS = 1, 3, 4, 19  # counters.def
 FIELD_RING_SENT, FIELD_LAST_RING_SENT, FIELD_TO_RING, FIELD_TO_KERNEL = 17, 19, 21, 22
 
 
@@ -29,12 +29,14 @@ class Carried:
     ring_bytes: int = 0
     moves_to_ring: int = 0
     moves_to_kernel: int = 0
+    relays: int = 0
 
     def __add__(self, other: Carried) -> Carried:
         return Carried(
             self.ring_bytes + other.ring_bytes,
             self.moves_to_ring + other.moves_to_ring,
             self.moves_to_kernel + other.moves_to_kernel,
+            self.relays + other.relays,
         )
 
     @property
@@ -71,7 +73,12 @@ def read_arena(view: mmap.mmap) -> Carried:
         sockets_ring += fields[FIELD_RING_SENT] + fields[FIELD_LAST_RING_SENT]
         sockets_to_ring += fields[FIELD_TO_RING]
         sockets_to_kernel += fields[FIELD_TO_KERNEL]
-    return Carried(ring_sent + sockets_ring, max(to_ring, sockets_to_ring), max(to_kernel, sockets_to_kernel))
+    return Carried(
+        ring_sent + sockets_ring,
+        max(to_ring, sockets_to_ring),
+        max(to_kernel, sockets_to_kernel),
+        counters[INDEX_RELAYS],
+    )
 
 
 def carried_by(pids: list[int]) -> Carried:
