@@ -17,17 +17,19 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "local/diag.h"
+#include "local/offset.h"
 
 #define SIGNALS_BYTES 8
 #define SETTLED_BYTES 4096
 #define SETTLE_PAUSE_NS 100000
-#define SETTLE_WAITS_MAX 200
+#define SETTLE_WAITS_MAX 1000
 
 struct relay {
 	int link;         /* the relay's end of the new connection */
 	int program;      /* the program's end */
 	uint32_t process; /* the relay's slot */
 	uint32_t *settled; /* shared with the relay: it has moved what was there */
+	int has_error; /* the old socket had an error that nobody was told of */
 };
 
 static uint64_t signals_block(void)
@@ -174,18 +176,39 @@ static void wait_until_settled(const struct relay *relay)
 		SYS4(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, 0);
 }
 
+/* An error that the program was told of by the old socket is not told again by a connection that has ended the same way. */
+static void forget_error(const struct relay *relay)
+{
+	int error = 0;
+	unsigned bytes = sizeof(error);
+
+	if (!relay->has_error)
+		sys_getsockopt(relay->program, SOL_SOCKET, SO_ERROR, &error, &bytes);
+}
+
+static int has_error(int fd)
+{
+	struct pollfd asked = {.fd = fd};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLERR;
+}
+
 static int make_over_link(struct sock *sock, int fd, struct relay *relay)
 {
 	int error;
+
+	relay->has_error = !offset_is_closed(fd) || has_error(fd);
 
 	relay->process = arena_child_prepare_for(sock_index(sock));
 	error = relay->process == ARENA_NONE ? -EAGAIN : start_and_replace(sock, fd, relay);
 	if (error)
 		arena_child_failed(relay->process);
 	sys_close(relay->link);
-	sys_close(relay->program);
-	if (!error)
+	if (!error) {
 		wait_until_settled(relay);
+		forget_error(relay);
+	}
+	sys_close(relay->program);
 	return error;
 }
 

@@ -348,7 +348,7 @@ static int bytes_unsent(int fd)
 
 /* The program still gets the bytes that came before the reset, as it would find them in its socket: unless it goes on to
  * send, and would have been told. */
-static void end_old_reset(struct pump *pump)
+static void end_old_reset(struct pump *pump, uint32_t *settled)
 {
 	struct pollfd link = {.fd = pump->link, .events = pump->up.ended ? 0 : POLLIN};
 	int pause_ms = 1;
@@ -359,6 +359,8 @@ static void end_old_reset(struct pump *pump)
 		down_send(pump);
 		if (pump->state != OLD_RESET || (!has_bytes(&pump->down) && !bytes_unsent(pump->link)))
 			break;
+		if (has_bytes(&pump->down)) /* the program must read first */
+			store_release(settled, 1);
 		if (sys_poll(&link, 1, pause_ms) != 0)
 			break;
 		pause_ms = pause_ms * 2 > DRAIN_MS_MAX ? DRAIN_MS_MAX : pause_ms * 2;
@@ -399,13 +401,18 @@ static void end_link_reset(struct pump *pump)
 	leave(pump, 1);
 }
 
+/* Nobody is left to hear the program: the kernel answers what it sends to a link whose other end has closed as it would
+ * on the old socket. */
+static int is_unheard(struct pump *pump)
+{
+	return pump->alone && (load_acquire(&pump->sock->end.rx->closed) || !pair_peer_lives(pump->sock->end.pair));
+}
+
 static void end_if_due(struct pump *pump, uint32_t *settled)
 {
-	if (pump->state != PUMPING)
-		store_release(settled, 1);
 	switch (pump->state) {
 	case OLD_RESET:
-		end_old_reset(pump);
+		end_old_reset(pump, settled);
 		break;
 	case LINK_RESET:
 		end_link_reset(pump);
@@ -414,7 +421,7 @@ static void end_if_due(struct pump *pump, uint32_t *settled)
 		leave(pump, pump->alone && has_bytes(&pump->down));
 		break;
 	default:
-		if (pump->down.passed && pump->up.passed)
+		if (pump->down.passed && (pump->up.passed || is_unheard(pump)))
 			leave(pump, 0);
 	}
 }
