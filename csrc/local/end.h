@@ -49,6 +49,7 @@ enum {
 	SOCK_GONE = 128, /* the peer's death has been dealt with */
 	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */
 	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_SHUT_RECEIVE = 8192, /* the program has shut it down for receiving */
 	SOCK_URGENT = 4096, /* the program has received urgent data: SIOCINQ may stop at its mark */
 	SOCK_CORKED = 2048, /* MSG_MORE: by the kernel until a send without it */
 	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
@@ -118,6 +119,8 @@ void local_exec_did_not_close(struct local_end *end, int fd, const struct linger
 void local_to_kernel(struct local_end *end, int rx, int tx);
 /* 1 when no byte of the direction we receive is in the ring any more. */
 int local_rx_is_kernel(struct local_end *end);
+/* 1 when the kernel would answer bytes that come with a reset: shut down in both directions (RFC 1122, 4.2.2.13). */
+int local_takes_no_more(const struct local_end *end);
 /* Revokes for good, asks the sender to take back unread bytes and send them by the kernel, and wakes it. */
 void local_request_resend(struct local_end *end);
 /* Puts all that is unread into the kernel by the sender's own socket (pidfd_getfd), in order. 1: nothing of the direction

@@ -92,6 +92,11 @@ int local_rx_is_kernel(struct local_end *end)
 	       !(load_acquire(&end->rx->head) & SHM_HEAD_TAKEN);
 }
 
+int local_takes_no_more(const struct local_end *end)
+{
+	return load_relaxed(&end->socket->flags) & SOCK_SHUT_RECEIVE && load_relaxed(&end->tx->half_closed);
+}
+
 /* Under the reader's lock, and with NEVER: no take is under way that moves `head` by a plain store. */
 void local_request_resend(struct local_end *end)
 {
@@ -297,6 +302,8 @@ void local_peer_gone(struct local_end *end, int fd)
 
 void local_shutdown(struct local_end *end, int how)
 {
+	if (how == SHUT_RD || how == SHUT_RDWR)
+		fetch_or(&end->socket->flags, SOCK_SHUT_RECEIVE);
 	if (how == SHUT_WR || how == SHUT_RDWR) {
 		local_lock_writer(end);
 		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);

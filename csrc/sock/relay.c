@@ -30,6 +30,7 @@ struct relay {
 	uint32_t process; /* the relay's slot */
 	uint32_t *settled; /* shared with the relay: it has moved what was there */
 	int has_error; /* the old socket had an error that nobody was told of */
+	int is_shut; /* it was shut down for receiving */
 };
 
 static uint64_t signals_block(void)
@@ -198,6 +199,7 @@ static int make_over_link(struct sock *sock, int fd, struct relay *relay)
 	int error;
 
 	relay->has_error = !offset_is_closed(fd) || has_error(fd);
+	relay->is_shut = load_relaxed(&sock->shared->flags) & SOCK_SHUT_RECEIVE;
 
 	relay->process = arena_child_prepare_for(sock_index(sock));
 	error = relay->process == ARENA_NONE ? -EAGAIN : start_and_replace(sock, fd, relay);
@@ -206,6 +208,8 @@ static int make_over_link(struct sock *sock, int fd, struct relay *relay)
 	sys_close(relay->link);
 	if (!error) {
 		wait_until_settled(relay);
+		if (relay->is_shut)
+			SYS2(SYS_shutdown, relay->program, SHUT_RD);
 		forget_error(relay);
 	}
 	sys_close(relay->program);

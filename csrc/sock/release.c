@@ -34,7 +34,7 @@ static int hand_back_until(struct sock *sock, int fd, uint64_t deadline_ns)
 	uint64_t end_ns = now + PATIENCE_OF_CLOSED_NS;
 
 	while (!local_rx_is_kernel(&sock->end)) {
-		if (now >= deadline_ns || (sender_has_ended(sock) && now >= end_ns))
+		if (now >= deadline_ns || (sender_has_ended(sock) && now >= end_ns) || local_takes_no_more(&sock->end))
 			return 0;
 		if (local_hand_back(&sock->end, fd))
 			continue;

@@ -150,6 +150,12 @@ static void account(struct sock *sock)
 	sock->shared->last_ring_received_bytes = 0;
 }
 
+/* A forked child that has not used the socket leaves it to the others who hold it; the last of all ends it. */
+static int is_ours_to_end(struct sock *sock, int sole)
+{
+	return sock_is_engine(sock) && (sole || !(load_acquire(&sock->gate) & GATE_FORKED));
+}
+
 void sock_last_close(struct sock *sock, int fd)
 {
 	int sole = sock_is_sole_holder(sock);
@@ -159,7 +165,7 @@ void sock_last_close(struct sock *sock, int fd)
 		sock_hand_back(sock, fd, reason_shared);
 	if (sock_hooks.ends)
 		sock_hooks.ends(sock, !sole || load_relaxed(&sock->shared->state) == SHM_SOCKET_NEVER);
-	if (sock_is_engine(sock) && !(load_acquire(&sock->gate) & GATE_FORKED))
+	if (is_ours_to_end(sock, sole))
 		local_close(&sock->end, fd, sole);
 }
 
@@ -212,9 +218,11 @@ void sock_relayed(struct sock *sock)
 
 static void exits(struct sock *sock, int fd)
 {
-	if ((load_acquire(&sock->gate) & (GATE_ENGINE | GATE_FORKED)) != GATE_ENGINE)
+	int sole = sock_is_sole_holder(sock);
+
+	if (!is_ours_to_end(sock, sole))
 		return;
-	local_close(&sock->end, fd, sock_is_sole_holder(sock));
+	local_close(&sock->end, fd, sole);
 	account(sock);
 }
 
