@@ -171,9 +171,9 @@ static uint32_t item_events(const struct item *item)
 	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
 	    (local_sends_by_ring(&sock->end) || kernel_events(item->fd, EPOLLOUT)))
 		ready |= EPOLLOUT;
-	/* An end that the peer has marked is in the kernel already, and so is our own shutdown. */
+	/* An end that the peer has marked is in the kernel already, and so is our own shutdown, or what came of its death. */
 	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
-	              load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL))
+	              load_relaxed(&sock->shared->flags) & (SOCK_RX_KERNEL | SOCK_GONE)))
 		ready |= kernel_events(item->fd, item->events & 0x7fff);
 	return ready & (item->events | ALWAYS_EVENTS);
 }
@@ -852,6 +852,8 @@ static int report(struct set *set, struct epoll_event *events, int count)
 		int last = (uint32_t)(item - items) + 1 == stop;
 
 		tell_what_is_missing(set, item);
+		if (item->events & EPOLLONESHOT && sock_is_engine(&socks[item->sock])) /* told once: with the peer's death */
+			local_check_end(&socks[item->sock].end, item->fd);
 		ready = edge_events(item);
 		if (ready) {
 			events[reported].events = ready;
