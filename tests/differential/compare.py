@@ -8,6 +8,8 @@ A connection is *torn* when one of its ends goes while a stream of it is loose: 
 whether FIN could follow it, decides between reset and end, ECONNRESET and EPIPE. One kernel with one program shows both
 when the receive buffer begins at another size (net.ipv4.tcp_rmem 65536, 131072 or 262144) or does not grow
 (tcp_moderate_rcvbuf 0): cases 1/233, 2/219, 2/321, 2/394, 3/11 and 3/435 of ./dev diff were such.
+It is torn too when a process dies after a socket was given to a program that is not under Byway: what the dead one had
+not read of a ring makes no reset there (docs/local-transport.md, section 9).
 
 A run is *relayed* when a relay fed one of its programs (docs/local-transport.md, section 9: another connection, whose
 resets come a moment later). From the first step that can have made a relay only bytes are compared: none wrong, none
@@ -32,6 +34,7 @@ RAW = ("c", "h")  # checksum and first bytes: only where `content` cannot be tol
 END_ERRORS = {"EAGAIN", "ECONNRESET", "EPIPE", "ENOTCONN"}  # what a torn connection may show, or no error
 CLOSES = ("close", "close_range")
 END_CALLS = (*CLOSES, "shutdown", "kill", "exit")
+GIVES = ("exec", "send_fd")
 SO_ERROR, SO_LINGER = 4, 13
 SHUT_RD, SHUT_RDWR = 0, 2
 AMOUNTS = ("r", "n", "e", "value", "events", "content", "missing", "count", "message_flags", *RAW)
@@ -74,6 +77,7 @@ class Walk:
         self.cut: set[str] = set()  # connections on which a reset was told under Byway, or the receiver shut down
         self.lingering: set[str] = set()  # ends whose close waits for the other's acknowledgement
         self.interrupted: set[str] = set()  # a send did not end: nobody knows how much it sent
+        self.given = False  # a program that is not under Byway may have a socket
         self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
         self.relayed_from = first_relay(case) if byway.carried.relays else len(case.steps)
         self.forked = any(step.call == "fork" for step in case.steps)
@@ -100,6 +104,7 @@ class Walk:
                 self.interrupted.add(step.sends() or "")
             for flights, outcome in zip(self.flights, (theirs, ours), strict=True):
                 flights.count(step, outcome)
+            self.given |= step.call in GIVES
             self.tighten()
         return found
 
@@ -125,6 +130,8 @@ class Walk:
             return
         end = end_of(step.text("fd")) if step.call in (*CLOSES, "shutdown") else None
         self.torn |= {stream[:-1] for stream in self.loose if end is None or stream[:-1] == end[:-1]}
+        if self.given and (step.call in ("kill", "exit") or DIED in kinds):
+            self.torn |= {stream[:-1] for flights in self.flights for stream in flights.bytes}
 
     def note_linger(self, step: Step) -> None:
         if step.call == "setsockopt" and (step.number("level"), step.number("name")) == (1, SO_LINGER):
