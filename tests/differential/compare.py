@@ -78,6 +78,7 @@ class Walk:
         self.lingering: set[str] = set()  # ends whose close waits for the other's acknowledgement
         self.interrupted: set[str] = set()  # a send did not end: nobody knows how much it sent
         self.given = False  # a program that is not under Byway may have a socket
+        self.died = False  # a process has ended
         self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
         self.relayed_from = first_relay(case) if byway.carried.relays else len(case.steps)
         self.forked = any(step.call == "fork" for step in case.steps)
@@ -104,7 +105,6 @@ class Walk:
                 self.interrupted.add(step.sends() or "")
             for flights, outcome in zip(self.flights, (theirs, ours), strict=True):
                 flights.count(step, outcome)
-            self.given |= step.call in GIVES
             self.tighten()
         return found
 
@@ -126,11 +126,14 @@ class Walk:
             self.loose.add(stream)
 
     def tear(self, step: Step, kinds: set[str]) -> None:
-        if step.call not in END_CALLS and DIED not in kinds:
+        if step.call not in (*END_CALLS, *GIVES) and DIED not in kinds:
             return
+        self.given |= step.call in GIVES
         end = end_of(step.text("fd")) if step.call in (*CLOSES, "shutdown") else None
-        self.torn |= {stream[:-1] for stream in self.loose if end is None or stream[:-1] == end[:-1]}
-        if self.given and (step.call in ("kill", "exit") or DIED in kinds):
+        if step.call not in GIVES:
+            self.torn |= {stream[:-1] for stream in self.loose if end is None or stream[:-1] == end[:-1]}
+        self.died |= step.call in ("kill", "exit") or DIED in kinds
+        if self.given and self.died:
             self.torn |= {stream[:-1] for flights in self.flights for stream in flights.bytes}
 
     def note_linger(self, step: Step) -> None:
@@ -173,7 +176,8 @@ class Walk:
         if theirs.kind != ours.kind or theirs.finished_at != ours.finished_at:
             self.apart = {theirs.kind, ours.kind} <= {DONE, BLOCKED, DIED}
             return self.apart
-        return rest_of(theirs, "signals", "state", "took") == rest_of(ours, "signals", "state", "took")
+        open_too = ("signals", "state", "took", "control")
+        return rest_of(theirs, *open_too) == rest_of(ours, *open_too)
 
     def relayed_same(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
         if SPINS in (theirs.kind, ours.kind):
