@@ -34,7 +34,6 @@ RAW = ("c", "h")  # checksum and first bytes: only where `content` cannot be tol
 END_ERRORS = {"EAGAIN", "ECONNRESET", "EPIPE", "ENOTCONN"}  # what a torn connection may show, or no error
 CLOSES = ("close", "close_range")
 END_CALLS = (*CLOSES, "shutdown", "kill", "exit")
-GIVES = ("exec", "send_fd")
 SO_ERROR, SO_LINGER = 4, 13
 SHUT_RD, SHUT_RDWR = 0, 2
 AMOUNTS = ("r", "n", "e", "value", "events", "content", "missing", "count", "message_flags", *RAW)
@@ -126,15 +125,20 @@ class Walk:
             self.loose.add(stream)
 
     def tear(self, step: Step, kinds: set[str]) -> None:
-        if step.call not in (*END_CALLS, *GIVES) and DIED not in kinds:
+        gives = self.gives(step)
+        if step.call not in END_CALLS and not gives and DIED not in kinds:
             return
-        self.given |= step.call in GIVES
+        self.given |= gives
         end = end_of(step.text("fd")) if step.call in (*CLOSES, "shutdown") else None
-        if step.call not in GIVES:
+        if not gives:
             self.torn |= {stream[:-1] for stream in self.loose if end is None or stream[:-1] == end[:-1]}
         self.died |= step.call in ("kill", "exit") or DIED in kinds
         if self.given and self.died:
             self.torn |= {stream[:-1] for flights in self.flights for stream in flights.bytes}
+
+    def gives(self, step: Step) -> bool:
+        """An image under Byway keeps what its process alone held."""
+        return step.call == "send_fd" or (step.call == "exec" and (self.forked or step.text("env") != "keep"))
 
     def note_linger(self, step: Step) -> None:
         if step.call == "setsockopt" and (step.number("level"), step.number("name")) == (1, SO_LINGER):
