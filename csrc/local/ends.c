@@ -273,10 +273,19 @@ static uint64_t left_unread(const struct local_end *end, uint64_t *head)
 	return unread > end->ring_bytes || *head & SHM_HEAD_TAKEN ? 0 : unread;
 }
 
+/* Whether the kernel has told all that there was to tell. Its error is of what we sent after the end, where bytes were
+ * unread. Over while the peer lives: that was a reset by the kernel, and somebody has heard of it. */
+static int kernel_has_told(struct local_end *end, int fd, int is_half, uint64_t unread)
+{
+	if (load_acquire(&end->rx->closed) || (has_error(fd) && (is_half || !unread)))
+		return 1;
+	return offset_is_closed(fd) && pair_peer_lives(end->pair) && !load_acquire(&pair_peer(end->pair)->forked);
+}
+
 void local_peer_gone(struct local_end *end, int fd)
 {
 	uint64_t head, unread;
-	int is_half;
+	int is_half, told;
 
 	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
 		return;
@@ -286,15 +295,11 @@ void local_peer_gone(struct local_end *end, int fd)
 	is_half =
 		(load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair);
 	unread = left_unread(end, &head);
-	/* What there was to tell is in the kernel: but its error is of what we sent after the end, where bytes were unread. */
-	if (load_acquire(&end->rx->closed) || (has_error(fd) && (is_half || !unread))) {
-		local_peer_reset(end);
-		return;
-	}
-	if (is_half)
+	told = kernel_has_told(end, fd, is_half, unread);
+	if (is_half && !told)
 		return;
 	local_peer_reset(end);
-	if (unread)
+	if (unread && !told)
 		emulate_reset(end, fd, head, unread);
 }
 

@@ -198,7 +198,7 @@ static int make_over_link(struct sock *sock, int fd, struct relay *relay)
 {
 	int error;
 
-	relay->has_error = !offset_is_closed(fd) || has_error(fd);
+	relay->has_error = !offset_is_closed(fd) || has_error(fd) || load_acquire(&sock->shared->pending_error);
 	relay->is_shut = load_relaxed(&sock->shared->flags) & SOCK_SHUT_RECEIVE;
 
 	relay->process = arena_child_prepare_for(sock_index(sock));

@@ -51,13 +51,22 @@ int sock_hand_back(struct sock *sock, int fd, enum reason reason)
 	return !sock_is_engine(sock) || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_NS);
 }
 
+/* The reset by a peer that died with our bytes unread in its ring: the kernel knows of an end only. */
+static int has_error_to_tell(struct sock *sock, int fd)
+{
+	if (!sock_is_engine(sock))
+		return 0;
+	local_check_end(&sock->end, fd);
+	return load_acquire(&sock->shared->pending_error) != 0;
+}
+
 void sock_into_kernel(struct sock *sock, int fd, enum reason reason)
 {
 	int error;
 
 	if (thread.vforked && diag_cookie(fd) != load_relaxed(&sock->shared->cookie)) /* replaced already, or another's */
 		return;
-	if (sock_hand_back(sock, fd, reason))
+	if (sock_hand_back(sock, fd, reason) && !has_error_to_tell(sock, fd))
 		return;
 	error = relay_make(sock, fd);
 	if (!error || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_WITHOUT_RELAY_NS))
