@@ -276,7 +276,7 @@ APART int ioctl_ours(struct sock *sock, int fd, unsigned long request, void *arg
 	if (request == FIOASYNC && *(int *)argument)
 		sock_never(sock, fd, reason_option);
 	if (request == FIONREAD && sock_is_engine(sock))
-		*(int *)argument += (int)local_ring_unread(&sock->end);
+		*(int *)argument += (int)local_ring_readable(&sock->end, fd);
 	if (request == SIOCATMARK && sock_is_engine(sock) && local_ring_unread(&sock->end))
 		*(int *)argument = 0; /* who sends urgent data stays with the kernel: the ring's bytes lie before the mark */
 	return result;

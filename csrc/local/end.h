@@ -78,6 +78,9 @@ void local_count_from_here(struct local_end *end, int fd);
 int local_readable(const struct local_end *end);
 /* Bytes published in the ring and not taken. */
 uint64_t local_ring_unread(const struct local_end *end);
+/* Those of them that local_recv would give now: behind kernel bytes that are still under way, none. Asks the kernel only where
+ * kernel bytes come first. Any thread, no lock. */
+uint64_t local_ring_readable(const struct local_end *end, int fd);
 /* 1 when bytes of ours are unread in the ring: should the peer die now, that is a reset. */
 int local_peer_has_unread(const struct local_end *end);
 /* 1 when what we send goes by the ring now. */

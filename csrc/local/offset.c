@@ -99,6 +99,15 @@ int offset_fin_received(int fd)
 	return !info_read(fd, &info) && fin_counted(&info);
 }
 
+int offset_has_arrived(int fd, uint64_t offset)
+{
+	struct tcp_info info;
+
+	if (info_read(fd, &info) || info.tcpi_state == STATE_CLOSE)
+		return 1;
+	return info.tcpi_bytes_received - (uint64_t)fin_counted(&info) >= offset;
+}
+
 int offset_received(int fd, uint64_t counted, uint64_t *offset)
 {
 	struct tcp_info before, after;

@@ -44,6 +44,38 @@ uint64_t local_ring_unread(const struct local_end *end)
 	return head & SHM_HEAD_TAKEN || end->lost ? 0 : (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
 }
 
+/* Bytes of [at, tail) that no kernel byte keeps waiting: a turn of the kernel must have come as a whole (section 5). */
+static uint64_t readable_over_changes(const struct local_end *end, int fd, uint64_t taken, uint64_t changes,
+                                      uint64_t at, uint64_t tail)
+{
+	uint64_t reached = at;
+
+	for (uint64_t turn = taken; turn < changes && turn - taken < SHM_CHANGES_MAX; turn++) {
+		uint64_t offset = end->rx->change_offset[(turn + 1) % SHM_CHANGES_MAX];
+
+		if (turn & 1)
+			reached = offset;
+		else if (!offset_has_arrived(fd, offset))
+			return (reached - at) & SHM_OFFSET_MASK;
+	}
+	return ((changes & 1 ? tail : reached) - at) & SHM_OFFSET_MASK;
+}
+
+uint64_t local_ring_readable(const struct local_end *end, int fd)
+{
+	uint64_t taken = load_acquire(&end->rx->changes_taken);
+	uint64_t head = load_acquire(&end->rx->head);
+	uint64_t tail = load_acquire(&end->rx->tail);
+	uint64_t changes = load_acquire(&end->rx->change_count);
+	uint64_t unread = (tail - head) & SHM_OFFSET_MASK;
+
+	if (!unread || head & SHM_HEAD_TAKEN || end->lost)
+		return 0;
+	if (likely(taken == changes && taken & 1) || load_relaxed(&end->socket->flags) & SOCK_LEFTOVER)
+		return unread;
+	return readable_over_changes(end, fd, taken, changes, head & SHM_OFFSET_MASK, tail);
+}
+
 int local_readable(const struct local_end *end)
 {
 	return local_ring_unread(end) || load_relaxed(&end->socket->pending_error);

@@ -258,6 +258,7 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 	struct wait wait = {.mark = signal_now(), .begun = 0};
 	long result = recv_until_done(sock, fd, to, flags, &wait);
 
+	epoll_has_received(sock);
 	if (unlikely(wait.kept))
 		sock_kept_call_ends(sock);
 	return result;
@@ -265,9 +266,13 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 
 long block_recv(struct sock *sock, int fd, struct cursor *to, int flags)
 {
-	if (flags & MSG_DONTWAIT || sock_is_nonblocking(sock, fd))
-		return local_recv(&sock->end, fd, to, flags | MSG_DONTWAIT);
-	return recv_waiting(sock, fd, to, flags);
+	long result;
+
+	if (!(flags & MSG_DONTWAIT) && !sock_is_nonblocking(sock, fd))
+		return recv_waiting(sock, fd, to, flags);
+	result = local_recv(&sock->end, fd, to, flags | MSG_DONTWAIT);
+	epoll_has_received(sock);
+	return result;
 }
 
 /* Only the kernel carrier makes a sender wait, and the kernel wakes it. */

@@ -138,11 +138,31 @@ static void ready_remove(struct set *set, struct item *gone)
 
 /* -- what an item has -------------------------------------------------------------------------------------------------------- */
 
+/* Of the ring all counts, also what lies behind kernel bytes under way: the kernel does not tell of fewer bytes than the mark. */
 int epoll_has_low_water(struct sock *sock, int fd)
 {
 	long waiting = offset_waiting(fd);
 
 	return (long)local_ring_unread(&sock->end) + (waiting > 0 ? waiting : 0) >= option_receive_low_water(sock, fd);
+}
+
+int epoll_ring_is_ready(struct sock *sock, int fd)
+{
+	if (unlikely(load_relaxed(&sock->shared->flags) & SOCK_LOWAT))
+		return local_ring_unread(&sock->end) && epoll_has_low_water(sock, fd);
+	return local_ring_readable(&sock->end, fd) != 0;
+}
+
+/* The same for an item. Where it is not ready although the ring has bytes, the kernel speaks for the socket until a receive has
+ * taken its bytes: that receive looks here again. The mark, then the look; there the bytes, then the mark. */
+static int ring_is_ready(struct sock *sock, int fd)
+{
+	if (epoll_ring_is_ready(sock, fd))
+		return 1;
+	if (likely(!local_ring_unread(&sock->end)))
+		return 0;
+	exchange(&sock->behind, 1);
+	return epoll_ring_is_ready(sock, fd);
 }
 
 /* What the kernel says of one descriptor; poll's and epoll's events have the same values. */
@@ -164,8 +184,7 @@ static uint32_t item_events(const struct item *item)
 		ready |= EPOLLOUT; /* what does not fit into the ring overflows to a kernel that is empty */
 	if (load_relaxed(&sock->shared->pending_error))
 		ready |= EPOLLERR | READ_EVENTS | EPOLLOUT;
-	if (local_ring_unread(&sock->end) &&
-	    (!(load_relaxed(&sock->shared->flags) & SOCK_LOWAT) || epoll_has_low_water(sock, item->fd)))
+	if (ring_is_ready(sock, item->fd))
 		ready |= READ_EVENTS;
 	/* An event tells of all that is ready, as Linux does; a tagged item's EPOLLOUT comes of itself. */
 	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
@@ -185,6 +204,8 @@ static uint32_t edge_events(const struct item *item)
 
 	if (ready & EPOLLOUT || !(item->events & EPOLLET) || !(item->events & READ_EVENTS) || !(item->events & EPOLLOUT))
 		return ready;
+	if (!ready && local_ring_unread(&socks[item->sock].end)) /* nothing has come that could be read */
+		return 0;
 	if (local_sends_by_ring(&socks[item->sock].end) || kernel_events(item->fd, EPOLLOUT) & EPOLLOUT)
 		ready |= EPOLLOUT;
 	return ready;
@@ -476,6 +497,21 @@ void epoll_edge(struct sock *sock)
 		struct set *set = &sets[items[at - 1].set - 1];
 
 		if (!(items[at - 1].events & EPOLLET) || !item_events(&items[at - 1]))
+			continue;
+		ready_add(set, &items[at - 1]);
+		wake_set(set);
+	}
+	spinlock_release(&sets_lock);
+}
+
+void epoll_look_again(struct sock *sock)
+{
+	spinlock_acquire(&sets_lock);
+	exchange(&sock->behind, 0);
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
+		struct set *set = &sets[items[at - 1].set - 1];
+
+		if (items[at - 1].events & EPOLLET || !item_events(&items[at - 1])) /* the kernel's bytes were the edge */
 			continue;
 		ready_add(set, &items[at - 1]);
 		wake_set(set);

@@ -38,5 +38,15 @@ void epoll_fork_child(void);
 
 /* SO_RCVLOWAT: the ring and the kernel together have as many bytes. */
 int epoll_has_low_water(struct sock *sock, int fd);
+/* The ring makes the socket readable: a receive would find its bytes, and they are enough for SO_RCVLOWAT. */
+int epoll_ring_is_ready(struct sock *sock, int fd);
+
+/* After a receive. Ring bytes that lay behind kernel bytes under way may be what comes next now: nobody posts them again. */
+void epoll_look_again(struct sock *sock);
+static inline void epoll_has_received(struct sock *sock)
+{
+	if (unlikely(load_relaxed(&sock->behind)))
+		epoll_look_again(sock);
+}
 
 #endif

@@ -67,8 +67,7 @@ static short ring_events(struct sock *sock, int fd, short wanted)
 
 	if (load_relaxed(&sock->shared->pending_error))
 		ready |= POLLERR | (wanted & (READ_EVENTS | WRITE_EVENTS));
-	if (wanted & READ_EVENTS && local_ring_unread(&sock->end) &&
-	    (!(load_relaxed(&sock->shared->flags) & SOCK_LOWAT) || epoll_has_low_water(sock, fd)))
+	if (wanted & READ_EVENTS && epoll_ring_is_ready(sock, fd))
 		ready |= wanted & READ_EVENTS;
 	return ready;
 }

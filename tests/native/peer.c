@@ -54,6 +54,7 @@ static bool serve_sink(int descriptor, uint64_t *offset, uint32_t count)
 static bool serve_one(int descriptor, const struct wire_command *command, uint64_t offsets[2])
 {
 	struct linger linger = {1, 0};
+	int cork = (int)command->count;
 
 	if (command->delay_ms)
 		poll(NULL, 0, (int)command->delay_ms);
@@ -65,7 +66,9 @@ static bool serve_one(int descriptor, const struct wire_command *command, uint64
 		setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
 	if (command->verb == WIRE_SHUTDOWN)
 		shutdown(descriptor, SHUT_WR);
-	return command->verb == WIRE_SHUTDOWN || command->verb == WIRE_STALL;
+	if (command->verb == WIRE_CORK)
+		setsockopt(descriptor, IPPROTO_TCP, TCP_CORK, &cork, sizeof(cork));
+	return command->verb == WIRE_SHUTDOWN || command->verb == WIRE_STALL || command->verb == WIRE_CORK;
 }
 
 static void *serve(void *argument)

@@ -20,7 +20,8 @@ enum wire_verb {
 	WIRE_CLOSE = 3, /* close, after the delay */
 	WIRE_RESET = 4, /* close with a reset, after the delay */
 	WIRE_SHUTDOWN = 5, /* shutdown(SHUT_WR), after the delay */
-	WIRE_STALL = 6 /* do nothing for the delay */
+	WIRE_STALL = 6, /* do nothing for the delay */
+	WIRE_CORK = 7 /* TCP_CORK: `count`, after the delay */
 };
 
 struct wire_command {

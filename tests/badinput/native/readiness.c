@@ -11,8 +11,12 @@
 #include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/timerfd.h>
+#include <time.h>
 
 #define THREADS 16
+#define FILLING 60000 /* with HELD more than a ring holds */
+#define HELD 10000
+#define BEHIND 10
 
 static const char *host, *port;
 
@@ -91,6 +95,99 @@ static void level_and_edge(void)
 	show("closed", level, 0);
 	close(level);
 	close(edge);
+}
+
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* A connection whose peer's kernel holds back HELD bytes (TCP_CORK) and with them what the peer sends after them. Under Byway
+ * they are bytes that found the ring full, and those after them go by the ring. */
+static int held_back(void)
+{
+	static char data[FILLING];
+	int descriptor = fresh(), fast = 1;
+
+	wire_ask(descriptor, WIRE_SEND, FILLING, 0);
+	await_bytes(descriptor, FILLING);
+	wire_ask(descriptor, WIRE_CORK, 1, 0);
+	wire_ask(descriptor, WIRE_SEND, HELD, 0);
+	poll(NULL, 0, 20);
+	setsockopt(descriptor, IPPROTO_TCP, TCP_QUICKACK, &fast, sizeof(fast));
+	wire_receive_all(descriptor, data, FILLING);
+	/* The receiver comes to the kernel's turn. */
+	if (recv(descriptor, data, sizeof(data), MSG_DONTWAIT) >= 0 || errno != EAGAIN)
+		wire_fail("held back");
+	wire_ask(descriptor, WIRE_SEND, BEHIND, 0);
+	poll(NULL, 0, 20);
+	return descriptor;
+}
+
+/* Linux lets the cork's bytes go by itself after 200 ms: a machine that was too slow is asked again. */
+static int held_back_in_time(void)
+{
+	for (int tries = 0;; tries++) {
+		long start = now_ms();
+		int descriptor = held_back();
+
+		if (now_ms() - start < 150 || tries == 20)
+			return descriptor;
+		close(descriptor);
+	}
+}
+
+static void show_held_back(int descriptor, int level, int exclusive, int edge)
+{
+	struct pollfd entry = {.fd = descriptor, .events = POLLIN};
+	int waiting = -1;
+	char byte;
+
+	ioctl(descriptor, FIONREAD, &waiting);
+	say("FIONREAD", waiting);
+	say("poll", poll(&entry, 1, 0));
+	show("level", level, 0);
+	show("exclusive", exclusive, 0);
+	show("edge", edge, 0);
+	say("recv", recv(descriptor, &byte, 1, MSG_DONTWAIT));
+}
+
+/* What lies behind bytes that have not come yet is not readable, and is when those are read, to the byte. */
+static void held_back_bytes(void)
+{
+	static char data[HELD];
+	int descriptor = held_back_in_time(), level = epoll_create1(0), exclusive = epoll_create1(0);
+	int edge = epoll_create1(0), inner = epoll_create1(0), outer = epoll_create1(0);
+
+	add(level, descriptor, EPOLLIN);
+	add(exclusive, descriptor, EPOLLIN | EPOLLEXCLUSIVE);
+	add(edge, descriptor, EPOLLIN | EPOLLET);
+	add(inner, descriptor, EPOLLIN);
+	add(outer, inner, EPOLLIN);
+	show_held_back(descriptor, level, exclusive, edge);
+	wire_ask(descriptor, WIRE_CORK, 0, 0);
+	show("outer, let go", outer, 2000);
+	show("inner, let go", inner, 0);
+	show("level, let go", level, 2000);
+	show("exclusive, let go", exclusive, 2000);
+	show("edge, let go", edge, 2000);
+	wire_receive_all(descriptor, data, HELD);
+	show("level, the rest", level, 2000);
+	show("exclusive, the rest", exclusive, 2000);
+	show("outer, the rest", outer, 2000);
+	show("inner, the rest", inner, 0);
+	show("edge, the rest", edge, 0);
+	say("rest", recv(descriptor, data, sizeof(data), MSG_DONTWAIT));
+	show("level, all read", level, 0);
+	close(level);
+	close(exclusive);
+	close(edge);
+	close(inner);
+	close(outer);
+	close(descriptor);
 }
 
 static void one_shot(void)
@@ -382,6 +479,7 @@ int main(int argc, char **argv)
 	host = argv[1];
 	port = argv[2];
 	level_and_edge();
+	held_back_bytes();
 	one_shot();
 	nested();
 	mixed();
