@@ -47,7 +47,7 @@ struct sock {
 	uint32_t try_step;
 	/* epoll items (wait/epoll.c): index + 1 of the first, under the lock of the sets */
 	uint32_t first_item;
-	uint32_t behind; /* a set has found bytes in the ring that are not readable yet: epoll_has_received */
+	uint32_t behind; /* who waits has found bytes in the ring that are not readable yet: epoll_has_received */
 	/* closed while calls sleep on it (keep.c) */
 	uint32_t waiters;
 	int kept_fd;

@@ -146,23 +146,23 @@ int epoll_has_low_water(struct sock *sock, int fd)
 	return (long)local_ring_unread(&sock->end) + (waiting > 0 ? waiting : 0) >= option_receive_low_water(sock, fd);
 }
 
-int epoll_ring_is_ready(struct sock *sock, int fd)
+static int ring_has_enough(struct sock *sock, int fd)
 {
 	if (unlikely(load_relaxed(&sock->shared->flags) & SOCK_LOWAT))
 		return local_ring_unread(&sock->end) && epoll_has_low_water(sock, fd);
 	return local_ring_readable(&sock->end, fd) != 0;
 }
 
-/* The same for an item. Where it is not ready although the ring has bytes, the kernel speaks for the socket until a receive has
- * taken its bytes: that receive looks here again. The mark, then the look; there the bytes, then the mark. */
-static int ring_is_ready(struct sock *sock, int fd)
+/* Where the ring is not ready although it has bytes, the kernel speaks for the socket until a receive has taken its bytes: that
+ * receive tells of the ring's. The mark, then the look; there the bytes, then the mark. */
+int epoll_ring_is_ready(struct sock *sock, int fd)
 {
-	if (epoll_ring_is_ready(sock, fd))
+	if (ring_has_enough(sock, fd))
 		return 1;
 	if (likely(!local_ring_unread(&sock->end)))
 		return 0;
 	exchange(&sock->behind, 1);
-	return epoll_ring_is_ready(sock, fd);
+	return ring_has_enough(sock, fd);
 }
 
 /* What the kernel says of one descriptor; poll's and epoll's events have the same values. */
@@ -184,7 +184,7 @@ static uint32_t item_events(const struct item *item)
 		ready |= EPOLLOUT; /* what does not fit into the ring overflows to a kernel that is empty */
 	if (load_relaxed(&sock->shared->pending_error))
 		ready |= EPOLLERR | READ_EVENTS | EPOLLOUT;
-	if (ring_is_ready(sock, item->fd))
+	if (epoll_ring_is_ready(sock, item->fd))
 		ready |= READ_EVENTS;
 	/* An event tells of all that is ready, as Linux does; a tagged item's EPOLLOUT comes of itself. */
 	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
@@ -504,10 +504,22 @@ void epoll_edge(struct sock *sock)
 	spinlock_release(&sets_lock);
 }
 
+/* Who sleeps on a bell of ours looks at the ring again. */
+static void wake_own_sleepers(struct sock *sock)
+{
+	struct pair *pair = sock->end.pair;
+	uint32_t sleepers = exchange(&sock->end.rx->sleep_mask, 0);
+
+	for (uint32_t bell = 0; bell < pair->bells_count; bell++)
+		if (sleepers & 1u << bell)
+			pair_ring_own(pair, (int)bell);
+}
+
 void epoll_look_again(struct sock *sock)
 {
 	spinlock_acquire(&sets_lock);
 	exchange(&sock->behind, 0);
+	wake_own_sleepers(sock);
 	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
 		struct set *set = &sets[items[at - 1].set - 1];
 

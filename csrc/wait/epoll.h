@@ -38,7 +38,8 @@ void epoll_fork_child(void);
 
 /* SO_RCVLOWAT: the ring and the kernel together have as many bytes. */
 int epoll_has_low_water(struct sock *sock, int fd);
-/* The ring makes the socket readable: a receive would find its bytes, and they are enough for SO_RCVLOWAT. */
+/* The ring makes the socket readable: a receive would find its bytes, and they are enough for SO_RCVLOWAT. Who is told no and
+ * sleeps is woken, also when somebody else's receive makes it a yes. */
 int epoll_ring_is_ready(struct sock *sock, int fd);
 
 /* After a receive. Ring bytes that lay behind kernel bytes under way may be what comes next now: nobody posts them again. */

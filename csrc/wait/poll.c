@@ -16,6 +16,7 @@
 
 #define ON_STACK_MAX 64
 #define KERNEL_ASK_US 5
+#define NAP_NS 200000
 #define READ_EVENTS (POLLIN | POLLRDNORM)
 #define WRITE_EVENTS (POLLOUT | POLLWRNORM)
 
@@ -229,23 +230,24 @@ static void watch_half_closed(struct polling *polling, const struct sock *sock)
 		add_bell(polling, sock->end.pair->peer_fd);
 }
 
-static void publish_sleep(struct polling *polling, unsigned long i)
+/* 0: nothing wakes us for what the ring has already (not readable yet, or too little), as there is no bell. */
+static int publish_sleep(struct polling *polling, unsigned long i)
 {
 	struct polled *side = &polling->sides[i];
 	struct pair *pair = side->sock->end.pair;
 
 	watch_half_closed(polling, side->sock);
 	if (!(polling->fds[i].events & READ_EVENTS))
-		return;
+		return 1;
 	if (!(load_relaxed(&side->sock->shared->flags) & SOCK_RX_KERNEL))
 		side->bell = pair_bell_lease(pair, (uint32_t)thread_id());
 	if (side->bell >= 0) {
 		add_bell(polling, pair->bells[side->bell]);
 		fetch_or(&side->sock->end.rx->sleep_mask, 1u << side->bell);
-	} else {
-		side->revoked = 1;
-		local_kernel_sleep_begins(&side->sock->end);
+		return 1;
 	}
+	side->revoked = 1;
+	return !local_kernel_sleep_begins(&side->sock->end);
 }
 
 static void withdraw_sleep(struct polled *side, int fd)
@@ -277,10 +279,13 @@ static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, con
                               struct signal_mark mark)
 {
 	long slept = 0;
+	int is_woken = 1;
 
 	for (unsigned long i = 0; i < polling->count; i++)
 		if (polling->sides[i].sock)
-			publish_sleep(polling, i);
+			is_woken &= publish_sleep(polling, i);
+	if (!is_woken && clock_now_ns() + NAP_NS < deadline_ns)
+		deadline_ns = clock_now_ns() + NAP_NS;
 	if (!rings_ready(polling))
 		slept = sleep_poll(polling->fds, polling->count + polling->bells, deadline_ns, mask, mark);
 	drain_bells(polling);

@@ -190,6 +190,54 @@ static void held_back_bytes(void)
 	close(descriptor);
 }
 
+static void *blocked_receiver(void *argument)
+{
+	static char data[HELD + BEHIND];
+
+	return (void *)(long)(recv(*(int *)argument, data, sizeof(data), 0) > 0);
+}
+
+static void *blocked_poller(void *argument)
+{
+	struct pollfd entry = {.fd = *(int *)argument, .events = POLLIN};
+
+	return (void *)(long)(poll(&entry, 1, 2000) == 1);
+}
+
+/* Somebody else takes what was held back, to the byte, before who sleeps for it is up: the rest is his. */
+static long sleeps_for_the_rest(void *(*sleeper)(void *))
+{
+	static char data[HELD];
+	struct timeval limit = {.tv_sec = 2};
+	int descriptor = held_back_in_time();
+	long start = now_ms();
+	pthread_t thread;
+	void *woken;
+
+	setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	pthread_create(&thread, NULL, sleeper, &descriptor);
+	poll(NULL, 0, 20);
+	wire_ask(descriptor, WIRE_CORK, 0, 0);
+	for (long end = now_ms() + 100; now_ms() < end;)
+		if (recv(descriptor, data, sizeof(data), MSG_DONTWAIT) > 0)
+			break;
+	pthread_join(thread, &woken);
+	close(descriptor);
+	return woken && now_ms() - start < 1800; /* not by the time limit */
+}
+
+static void held_back_sleepers(void)
+{
+	long receivers = 0, pollers = 0;
+
+	for (int turn = 0; turn < 5; turn++) {
+		receivers += sleeps_for_the_rest(blocked_receiver);
+		pollers += sleeps_for_the_rest(blocked_poller);
+	}
+	say("blocked receivers woken", receivers);
+	say("blocked pollers woken", pollers);
+}
+
 static void one_shot(void)
 {
 	char data[64];
@@ -480,6 +528,7 @@ int main(int argc, char **argv)
 	port = argv[2];
 	level_and_edge();
 	held_back_bytes();
+	held_back_sleepers();
 	one_shot();
 	nested();
 	mixed();
