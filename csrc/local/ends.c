@@ -123,7 +123,7 @@ static void untake(struct local_end *end, int fd, uint64_t head, uint64_t sent)
 	store_release(&end->tx->head, moved);
 	if (!left)
 		return;
-	end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX] = offset;
+	store_relaxed(&end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX], offset);
 	store_release(&end->tx->change_count, end->tx->change_count + 1);
 	end->socket->moves_to_ring++;
 	cpu_fence();
@@ -165,7 +165,8 @@ static void take_back(struct local_end *end, int fd)
 			return;
 	} while (!compare_swap(&end->tx->head, &head, head | SHM_HEAD_TAKEN));
 	CRASH_POINT(take_back_taken);
-	end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX] = head & SHM_OFFSET_MASK;
+	store_relaxed(&end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX],
+	              head & SHM_OFFSET_MASK);
 	store_release(&end->tx->change_count, end->tx->change_count + 1);
 	end->socket->moves_to_kernel++;
 	sent = send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);

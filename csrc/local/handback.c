@@ -201,7 +201,7 @@ static void settle(struct local_end *end, uint64_t changes)
 	uint64_t even = changes + (changes & 1);
 	uint64_t tail = load_acquire(&end->rx->tail), head = load_acquire(&end->rx->head);
 
-	end->rx->change_offset[even % SHM_CHANGES_MAX] = tail & SHM_OFFSET_MASK;
+	store_relaxed(&end->rx->change_offset[even % SHM_CHANGES_MAX], tail & SHM_OFFSET_MASK);
 	store_release(&end->rx->head, (head & ~(uint64_t)SHM_OFFSET_MASK) | (tail & SHM_OFFSET_MASK));
 	store_release(&end->rx->change_count, even);
 	store_release(&end->rx->changes_taken, even);
@@ -218,8 +218,8 @@ static int append(struct local_end *end, int sender, uint64_t head, uint64_t unr
 
 	if (sent <= 0 || offset_sent(sender, &offset))
 		return 0;
-	end->rx->change_offset[(changes + 1) % SHM_CHANGES_MAX] = head & SHM_OFFSET_MASK;
-	end->rx->change_offset[(changes + 2) % SHM_CHANGES_MAX] = offset;
+	store_relaxed(&end->rx->change_offset[(changes + 1) % SHM_CHANGES_MAX], head & SHM_OFFSET_MASK);
+	store_relaxed(&end->rx->change_offset[(changes + 2) % SHM_CHANGES_MAX], offset);
 	store_release(&end->rx->head, (head & ~(uint64_t)SHM_OFFSET_MASK) | ((head + (uint64_t)sent) & SHM_OFFSET_MASK));
 	store_release(&end->rx->change_count, changes + 2);
 	/* All kernel bytes so far lie before the rest of the ring: one kernel segment, whatever was pending. */

@@ -51,7 +51,7 @@ static uint64_t readable_over_changes(const struct local_end *end, int fd, uint6
 	uint64_t reached = at;
 
 	for (uint64_t turn = taken; turn < changes && turn - taken < SHM_CHANGES_MAX; turn++) {
-		uint64_t offset = end->rx->change_offset[(turn + 1) % SHM_CHANGES_MAX];
+		uint64_t offset = load_relaxed(&end->rx->change_offset[(turn + 1) % SHM_CHANGES_MAX]);
 
 		if (turn & 1)
 			reached = offset;

@@ -92,7 +92,7 @@ static void record_change(struct local_end *end, uint64_t offset)
 {
 	uint64_t next = load_relaxed(&end->tx->change_count) + 1;
 
-	end->tx->change_offset[next % SHM_CHANGES_MAX] = offset;
+	store_relaxed(&end->tx->change_offset[next % SHM_CHANGES_MAX], offset);
 	CRASH_POINT(send_offset_recorded);
 	store_release(&end->tx->change_count, next);
 	CRASH_POINT(send_change_counted);
