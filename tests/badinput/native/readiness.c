@@ -162,11 +162,11 @@ static void held_back_bytes(void)
 	int descriptor = held_back_in_time(), level = epoll_create1(0), exclusive = epoll_create1(0);
 	int edge = epoll_create1(0), inner = epoll_create1(0), outer = epoll_create1(0);
 
+	add(inner, descriptor, EPOLLIN); /* the first: of one bell it is this set that needs it */
+	add(outer, inner, EPOLLIN);
 	add(level, descriptor, EPOLLIN);
 	add(exclusive, descriptor, EPOLLIN | EPOLLEXCLUSIVE);
 	add(edge, descriptor, EPOLLIN | EPOLLET);
-	add(inner, descriptor, EPOLLIN);
-	add(outer, inner, EPOLLIN);
 	show_held_back(descriptor, level, exclusive, edge);
 	wire_ask(descriptor, WIRE_CORK, 0, 0);
 	show("outer, let go", outer, 2000);
