@@ -1,7 +1,8 @@
 """One end of a connection whose socket is given to programs that know nothing of rings: `relayed.py HOST PORT WHAT`.
 
 Run by test_relay.py, on the kernel and under Byway; what it prints must be the same. It imports nothing of the tests.
-The peer (`relayed.py peer`) answers some turns, sends BYTES bytes and closes: the ring cannot be handed back then.
+The peer (`relayed.py peer`) answers some turns, sends BYTES bytes and closes (`lives`: half-closes): the ring cannot be
+handed back then.
 """
 
 from __future__ import annotations
@@ -22,13 +23,17 @@ BYTES = 3000
 CONTENT = bytes(i * 7 % 251 for i in range(BYTES))
 
 
-def peer() -> None:
+def peer(lives: bool) -> None:
+    """`lives`: it ends its own direction only, and the relay is needed as long as the program might send."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         print("port", listener.getsockname()[1], flush=True)
         connection, _ = listener.accept()
     for _ in range(TURNS):
         connection.sendall(connection.recv(64))
     connection.sendall(CONTENT)
+    if lives:
+        connection.shutdown(socket.SHUT_WR)
+        connection.recv(1)
     connection.close()
 
 
@@ -170,6 +175,6 @@ WHAT: dict[str, Callable[[socket.socket], None]] = {
 
 if __name__ == "__main__":
     if sys.argv[1] == "peer":
-        peer()
+        peer("lives" in sys.argv)
     else:
         WHAT[sys.argv[3]](connect(sys.argv[1], int(sys.argv[2])))

@@ -25,8 +25,8 @@ def world() -> World:
     return harness.byway_world().with_options(**OPTIONS)
 
 
-def start(group: Programs, world: World, what: str) -> Program:
-    peer = group.start([sys.executable, SCRIPT, "peer"], world)
+def start(group: Programs, world: World, what: str, *peer_ways: str) -> Program:
+    peer = group.start([sys.executable, SCRIPT, "peer", *peer_ways], world)
     port = peer.wait_output("port ").split()[1]
     return group.start([sys.executable, SCRIPT, "127.0.0.1", port, what], world)
 
@@ -67,11 +67,12 @@ def test_shortage_is_said(tmp_path: Path, world: World) -> None:
 
 
 def relays() -> list[int]:
+    """Those of this test's programs: orphans are its children (harness.become_subreaper)."""
     found = []
-    for process in Path("/proc").glob("[0-9]*"):
+    for pid in harness.children():
         with contextlib.suppress(OSError):
-            if (process / "comm").read_text() == "byway-relay\n":
-                found.append(int(process.name))
+            if Path(f"/proc/{pid}/comm").read_text() == "byway-relay\n":
+                found.append(pid)
     return found
 
 
@@ -91,7 +92,7 @@ def has_only_what_it_needs(relay: int) -> bool:
 def test_a_relay_has_only_what_it_needs(tmp_path: Path, world: World) -> None:
     before = set(relays())
     with harness.programs(tmp_path) as group:
-        program = start(group, world, "large")
+        program = start(group, world, "large", "lives")
         program.wait_output("started ")
         (relay,) = harness.wait_until(lambda: set(relays()) - before, "a relay")
         harness.wait_until(lambda: resident_kilobytes(relay) < 50_000, "a relay with little memory")
