@@ -130,22 +130,27 @@ static int ring_is_wanted(struct local_end *end, uint64_t tail)
 static int may_move_to_ring(struct local_end *end)
 {
 	/* Every earlier change passed: at most three are ever pending (here, on, and back with bytes taken back). */
-	if (end->tx->change_count != load_acquire(&end->tx->changes_taken))
+	if (load_relaxed(&end->tx->change_count) != load_acquire(&end->tx->changes_taken))
 		return 0;
 	return !end->back_off_until || cpu_ticks() >= end->back_off_until;
 }
 
+/* A receiver that hands back writes the changes too: it is kept out, or has been here, and the ring is revoked for good. */
 static int move_to_ring(struct local_end *end, int fd)
 {
 	uint64_t offset;
+	int moved = 0;
 
 	CRASH_POINT(send_before_offset);
-	if (offset_sent(fd, &offset))
-		return 0;
-	record_change(end, offset);
-	end->socket->moves_to_ring++;
-	count(counter_moves_to_ring, 1);
-	return 1;
+	local_sender_enter(end);
+	if (may_move_to_ring(end) && ring_is_wanted(end, load_acquire(&end->tx->tail)) && !offset_sent(fd, &offset)) {
+		record_change(end, offset);
+		end->socket->moves_to_ring++;
+		count(counter_moves_to_ring, 1);
+		moved = 1;
+	}
+	local_sender_leave(end);
+	return moved;
 }
 
 /* -- sending -------------------------------------------------------------------------------------------------------- */
