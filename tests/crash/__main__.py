@@ -2,7 +2,7 @@
 
 Every scenario, and every named crash point, as many rounds as asked for, under Byway, each outcome compared with what
 the kernel gives. It may be stopped and called again: it goes on where it was (build/crash/SEED.json), unless seed,
-sizes, commit, libraries or the test have changed. Ends with 1 if anything differed, was lost, hung, or was left; with
+sizes, libraries or the test have changed. Ends with 1 if anything differed, was lost, hung, or was left; with
 3 if nothing did and rounds remain to be done.
 """
 

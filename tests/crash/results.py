@@ -1,7 +1,7 @@
 """What a campaign has found so far, in build/crash/SEED.json, and its summary, in build/crash/SEED.md.
 
 The file is written whole after every slice of rounds, so a campaign that is stopped goes on where it was: results are
-kept as long as seed, sizes, carrier, kernel, commit, libraries and the test itself are the same.
+kept as long as seed, sizes, carrier, kernel, libraries and the test itself are the same; the commit is where it began.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ FOLDER = harness.ROOT / "build" / "crash"
 
 @dataclass(frozen=True)
 class Identity:
-    """Results of two runs may be added up where all of this is the same."""
+    """Results of two runs may be added up where all of this is the same (the commit is for the reader)."""
 
     seed: int
     least_bytes: int
     most_bytes: int
     carrier: str
-    commit: str
+    commit: str = field(compare=False)
     libraries: str
     tests: str
     kernel: str
@@ -130,7 +130,7 @@ def read(path: Path) -> Results | None:
 
 
 def begin(wanted: Identity, fresh: bool) -> Results:
-    """Earlier results where they count; those of another commit are put aside under its name."""
+    """Earlier results where they count; those of other libraries or tests are put aside under their commit."""
     path = path_of(wanted.seed)
     kept = read(path)
     if kept and kept.identity == wanted and not fresh:
