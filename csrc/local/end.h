@@ -51,6 +51,7 @@ enum {
 	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
 	SOCK_SHUT_RECEIVE = 8192, /* the program has shut it down for receiving */
 	SOCK_URGENT = 4096, /* the program has received urgent data: SIOCINQ may stop at its mark */
+	SOCK_URGENT_SENT = 8192, /* urgent data has been sent by the engine: another must not make the receiver lose it */
 	SOCK_CORKED = 2048, /* MSG_MORE: by the kernel until a send without it */
 	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
 };
@@ -145,6 +146,12 @@ int local_peer_is_well(struct local_end *end);
 /* 1 when this kernel socket was asked in the last 20 us; 0: ask it now. */
 int local_asked_lately(struct local_end *end);
 void local_wake_peer(struct local_end *end);
+/* A copy of the peer's socket (pidfd_getfd), checked by cookie, or a negative errno: the system may not allow it. */
+int local_peer_socket(struct local_end *end);
+/* Writer's lock held: all that is left of the cursor in one system call, which does not move it. Bytes or a negative errno. */
+long local_kernel_send(int fd, struct cursor *from, int flags);
+/* The same for MSG_OOB: one that the receiver has not come to yet is not lost (urgent.c). */
+long local_send_urgent(struct local_end *end, int fd, struct cursor *from, int flags);
 /* Writer's lock held: our direction goes to the kernel at the tail. */
 void local_move_to_kernel(struct local_end *end);
 /* Writer's lock held: unread bytes of our direction are sent by the kernel instead. */
@@ -153,6 +160,8 @@ void local_take_back(struct local_end *end, int fd);
 void local_peer_gone(struct local_end *end, int fd);
 /* Writer's lock held: the kernel has told of a reset itself; nothing is emulated any more. */
 void local_peer_reset(struct local_end *end);
+/* Reader's lock held: where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
+int local_kernel_position(struct local_end *end, int fd, uint64_t *position);
 void local_protocol_error(struct local_end *end);
 void local_keep_error(struct local_end *end, long error);
 void local_lock_writer(struct local_end *end);

@@ -73,8 +73,7 @@ static void unclaim(struct local_end *end)
 	store_release(&end->rx->resend_wanted, 0);
 }
 
-/* A copy of the sender's socket, or a negative errno. */
-static int sender_socket(struct local_end *end)
+int local_peer_socket(struct local_end *end)
 {
 	long fd = SYS3(SYS_pidfd_getfd, end->pair->peer_fd, load_relaxed(&end->rx->sender_descriptor), 0);
 
@@ -120,15 +119,21 @@ static void note_urgent(struct taken_out *out)
 		out->urgent[out->urgent_count++] = out->count;
 }
 
-/* Up to the next out-of-band byte, or that byte alone. As recv(2). */
+/* Up to the next out-of-band byte, or that byte alone. As recv(2). Asked for are bytes that have arrived before the mark was
+ * looked for: an urgent byte that comes meanwhile is not passed over. */
 static long take_piece(int fd, struct taken_out *out)
 {
 	int is_mark = 0, is_inline = 0;
 	unsigned bytes = sizeof(is_inline);
 	uint8_t *to = out->bytes + out->count;
 	uint64_t most = TAKEN_OUT_BYTES_MAX - out->count;
+	long waiting = offset_waiting(fd);
 
-	if (!sys_ioctl(fd, SIOCATMARK, &is_mark) && is_mark) {
+	if (sys_ioctl(fd, SIOCATMARK, &is_mark) || !is_mark) {
+		if (waiting <= 0)
+			return -EAGAIN;
+		most = (uint64_t)waiting < most ? (uint64_t)waiting : most;
+	} else {
 		sys_getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &is_inline, &bytes);
 		if (is_inline && sys_recvfrom(fd, to, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
 			note_urgent(out);
@@ -250,14 +255,6 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 	return done;
 }
 
-/* Out-of-band data is there: SIOCINQ ends before it, and does not tell where the kernel's stream stands. */
-static int has_urgent(int fd)
-{
-	struct pollfd asked = {.fd = fd, .events = POLLPRI};
-
-	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI;
-}
-
 static int hand_back(struct local_end *end, int fd, int sender)
 {
 	uint64_t taken = end->rx->changes_taken, changes = load_acquire(&end->rx->change_count);
@@ -274,7 +271,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 		/* All that is unread in the ring is behind the last move to it; of the kernel's bytes, what was sent before that. */
 		uint64_t ring_begins = end->rx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 
-		if (has_urgent(fd) || offset_received(fd, end->socket->kernel_taken, &position))
+		if (local_kernel_position(end, fd, &position))
 			return 0;
 		before = ring_begins > position ? ring_begins - position : 0;
 		done = insert(end, fd, sender, head, unread, before);
@@ -286,7 +283,7 @@ static int hand_back(struct local_end *end, int fd, int sender)
 
 int local_hand_back(struct local_end *end, int fd)
 {
-	int sender = sender_socket(end);
+	int sender = local_peer_socket(end);
 	int done = 0;
 
 	if (sender < 0)

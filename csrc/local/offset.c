@@ -67,6 +67,16 @@ long offset_waiting(int fd)
 	return error ? error : bytes;
 }
 
+int offset_arrived(int fd, uint64_t *offset)
+{
+	struct tcp_info info;
+	int error = info_read(fd, &info);
+
+	if (!error)
+		*offset = info.tcpi_bytes_received - (uint64_t)fin_counted(&info);
+	return error;
+}
+
 int offset_is_closed(int fd)
 {
 	struct tcp_info info;

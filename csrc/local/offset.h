@@ -16,6 +16,9 @@ int offset_received(int fd, uint64_t counted, uint64_t *offset);
 /* 1 when the peer's bytes before `offset` have come, or never will: a receive in the kernel does not find it empty. */
 int offset_has_arrived(int fd, uint64_t offset);
 
+/* Bytes of the stream that have arrived at this socket, taken or not. 0 or a negative errno. */
+int offset_arrived(int fd, uint64_t *offset);
+
 /* 1 when the connection is over for the kernel: reset, or closed by both. */
 int offset_is_closed(int fd);
 

@@ -293,8 +293,7 @@ int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked)
 	return waiting >= 0 && peeked >= local_ring_unread(end) + (uint64_t)waiting && has_urgent(end, fd);
 }
 
-/* Where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
-static int kernel_position(struct local_end *end, int fd, uint64_t *position)
+int local_kernel_position(struct local_end *end, int fd, uint64_t *position)
 {
 	int error = offset_received(fd, end->socket->kernel_taken, position);
 
@@ -318,7 +317,7 @@ static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, s
 {
 	uint64_t limit = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX];
 	uint64_t position;
-	int error = kernel_position(end, fd, &position);
+	int error = local_kernel_position(end, fd, &position);
 	long received;
 
 	if (error)
@@ -548,7 +547,7 @@ static long peek_settle(struct local_end *end, int fd)
 				continue;
 			return said;
 		}
-		if (kernel_position(end, fd, &position))
+		if (local_kernel_position(end, fd, &position))
 			return -EAGAIN;
 		if (position < end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX])
 			return 1;
@@ -566,7 +565,7 @@ static long recv_peek(struct local_end *end, int fd, struct cursor *to)
 		return settled;
 	if (taken & 1)
 		position = end->rx->change_offset[taken % SHM_CHANGES_MAX];
-	else if (kernel_position(end, fd, &position))
+	else if (local_kernel_position(end, fd, &position))
 		return -EAGAIN;
 	return peek_turns(end, fd, taken, position, to);
 }

@@ -281,7 +281,7 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 }
 
 /* All that is left in one system call: the kernel sends the pieces of a vector together, or none. */
-static long kernel_send(int fd, struct cursor *from, int flags)
+long local_kernel_send(int fd, struct cursor *from, int flags)
 {
 	struct iovec pieces[PIECES_MAX];
 	struct msghdr message = {.msg_iov = pieces};
@@ -335,7 +335,8 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 	long sent;
 
 	local_sender_enter(end);
-	sent = kernel_send(fd, from, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	flags |= MSG_DONTWAIT | MSG_NOSIGNAL;
+	sent = flags & MSG_OOB ? local_send_urgent(end, fd, from, flags) : local_kernel_send(fd, from, flags);
 	local_sender_leave(end);
 	CRASH_POINT(send_kernel_sent);
 	if (sent <= 0)
