@@ -34,6 +34,7 @@ struct flow {
 	int ended; /* its source has ended */
 	int passed; /* and that was passed on */
 	int is_urgent; /* one byte of out-of-band data */
+	int is_inline; /* it is in line for the program too */
 };
 
 enum state {
@@ -65,17 +66,39 @@ static int has_bytes(const struct flow *flow)
 	return flow->at < flow->fill;
 }
 
-/* Out-of-band data is sent on as such when its place in the stream is reached. */
+static int shows(int fd, short events)
+{
+	struct pollfd asked = {.fd = fd, .events = events};
+
+	return sys_poll(&asked, 1, 0) == 1 ? asked.revents : 0;
+}
+
+/* How many bytes may be received without passing an urgent mark that comes meanwhile: none where nothing is there, and
+ * any number behind an end. */
+static size_t safe_bytes(int fd)
+{
+	long waiting = offset_waiting(fd);
+
+	if (waiting > 0)
+		return (size_t)waiting < BUFFER_BYTES ? (size_t)waiting : BUFFER_BYTES;
+	return shows(fd, POLLRDHUP) & (POLLRDHUP | POLLHUP | POLLERR) ? BUFFER_BYTES : 0;
+}
+
+/* Out-of-band data, which lies in line here, is sent on as such when its place in the stream is reached. One that the program
+ * had read before there was a relay it sees again only where that is in line for it too. 1: something was taken. */
 static int take_urgent(struct flow *flow, int from)
 {
-	int is_there = 0;
+	int is_there = 0, is_unread;
 
-	flow->is_urgent = !sys_ioctl(from, SIOCATMARK, &is_there) && is_there &&
-	                  sys_recvfrom(from, flow->buffer, 1, MSG_OOB | MSG_DONTWAIT) == 1;
-	if (!flow->is_urgent)
+	flow->is_urgent = 0;
+	if (sys_ioctl(from, SIOCATMARK, &is_there) || !is_there || offset_waiting(from) <= 0)
 		return 0;
+	is_unread = shows(from, POLLPRI) & POLLPRI;
+	if (sys_recvfrom(from, flow->buffer, 1, MSG_DONTWAIT) != 1)
+		return 0;
+	flow->is_urgent = is_unread;
 	flow->at = 0;
-	flow->fill = 1;
+	flow->fill = is_unread || flow->is_inline ? 1 : 0;
 	return 1;
 }
 
@@ -94,6 +117,14 @@ static void reset_at_death(int fd)
 	sys_setsockopt(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once));
 }
 
+/* Else an urgent byte alone would not wake us, and be lost where a second one follows it. */
+static void urgent_in_line(int fd)
+{
+	int yes = 1;
+
+	sys_setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &yes, sizeof(yes));
+}
+
 /* Nobody else holds the old socket from now on. */
 static void be_alone(struct pump *pump)
 {
@@ -101,7 +132,10 @@ static void be_alone(struct pump *pump)
 
 	pump->alone = 1;
 	sys_getsockopt(pump->old, SOL_SOCKET, SO_LINGER, &pump->linger, &bytes);
+	bytes = sizeof(pump->down.is_inline);
+	sys_getsockopt(pump->old, SOL_SOCKET, SO_OOBINLINE, &pump->down.is_inline, &bytes);
 	reset_at_death(pump->old);
+	urgent_in_line(pump->old);
 }
 
 static void leave(struct pump *pump, int reset)
@@ -143,13 +177,18 @@ static void down_stopped(struct pump *pump, long said)
 
 static void down_fill(struct pump *pump)
 {
+	int by_kernel = local_rx_is_kernel(&pump->sock->end);
+	size_t most = by_kernel ? safe_bytes(pump->old) : BUFFER_BYTES;
 	long received;
 
-	if (local_rx_is_kernel(&pump->sock->end) && take_urgent(&pump->down, pump->old)) {
+	pump->down.is_urgent = 0;
+	if (by_kernel && most && take_urgent(&pump->down, pump->old)) {
 		pump->progress = 1;
 		return;
 	}
-	received = receive(pump, pump->down.buffer, BUFFER_BYTES, 0, 0);
+	if (!most)
+		return;
+	received = receive(pump, pump->down.buffer, most, 0, 0);
 	if (received <= 0) {
 		down_stopped(pump, received);
 		return;
@@ -260,13 +299,16 @@ static void down(struct pump *pump)
 
 static void up_fill(struct pump *pump)
 {
+	size_t most = safe_bytes(pump->link);
 	long received;
 
-	if (take_urgent(&pump->up, pump->link)) {
+	if (most && take_urgent(&pump->up, pump->link)) {
 		pump->progress = 1;
 		return;
 	}
-	received = sys_recvfrom(pump->link, pump->up.buffer, BUFFER_BYTES, MSG_DONTWAIT);
+	if (!most)
+		return;
+	received = sys_recvfrom(pump->link, pump->up.buffer, most, MSG_DONTWAIT);
 	if (received > 0) {
 		pump->up.at = 0;
 		pump->up.fill = (size_t)received;
@@ -520,7 +562,7 @@ static void set_options(const struct pump *pump)
 
 	reset_at_death(pump->link);
 	sys_setsockopt(pump->link, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
-	sys_setsockopt(pump->old, SOL_SOCKET, SO_OOBINLINE, &no, sizeof(no));
+	urgent_in_line(pump->link);
 	sys_setsockopt(pump->old, IPPROTO_TCP, TCP_CORK, &no, sizeof(no));
 	sys_setsockopt(pump->old, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
 }
