@@ -11,6 +11,12 @@ when the receive buffer begins at another size (net.ipv4.tcp_rmem 65536, 131072 
 It is torn too when a process dies after a socket was given to a program that is not under Byway: what the dead one had
 not read of a ring makes no reset there (docs/local-transport.md, section 9).
 
+So it is with urgent data on a loose stream: whether its byte gets into the receiver's window decides between the byte,
+EAGAIN (announced, not there) and EINVAL (nothing of it yet). The kernel alone shows the byte with tcp_rmem 262144 and
+an error with 131072 in cases 1/1101, 2/1705, 3/1133, 15/1958 and 22/1153, and in 22/340 the byte with
+tcp_moderate_rcvbuf 1 and an error with 0. And a call that has received all of a loose stream leaves the next one
+nothing: that waits, and a signal interrupts it (32/1719: an event with tcp_rmem 131072, EINTR with 262144).
+
 A run is *relayed* when a relay fed one of its programs (docs/local-transport.md, section 9: another connection, whose
 resets come a moment later). From the first step that can have made a relay only bytes are compared: none wrong, none
 missing before an end without an error. Where programs shared sockets after a fork, not even these: one that reads by a
@@ -36,6 +42,9 @@ CLOSES = ("close", "close_range")
 END_CALLS = (*CLOSES, "shutdown", "kill", "exit")
 SO_ERROR, SO_LINGER = 4, 13
 SHUT_RD, SHUT_RDWR = 0, 2
+URGENT_ERRORS = {"EAGAIN", "EINVAL"}
+MSG_OOB, MSG_PEEK = 1, 2
+WAITS = ("poll", "select", "epoll_wait", "recv")
 AMOUNTS = ("r", "n", "e", "value", "events", "content", "missing", "count", "message_flags", *RAW)
 
 
@@ -61,7 +70,7 @@ class Flights:
         done = outcome.number("n", max(outcome.number("r"), 0))
         if sends:
             self.bytes[sends] = self.bytes.get(sends, 0) + done
-        if receives and not step.number("flags") & 2:  # MSG_PEEK
+        if receives and not step.number("flags") & MSG_PEEK:
             self.bytes[receives] = self.bytes.get(receives, 0) - done
 
 
@@ -78,6 +87,7 @@ class Walk:
         self.interrupted: set[str] = set()  # a send did not end: nobody knows how much it sent
         self.given = False  # a program that is not under Byway may have a socket
         self.died = False  # a process has ended
+        self.urgent: set[str] = set()  # loose streams on which one side has seen urgent data before the other
         self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
         self.relayed_from = first_relay(case) if byway.carried.relays else len(case.steps)
         self.forked = any(step.call == "fork" for step in case.steps)
@@ -155,6 +165,7 @@ class Walk:
     def tighten(self) -> None:
         under_way = {s for s in self.loose if any(f.bytes.get(s, 0) != 0 for f in self.flights)}
         self.loose = under_way | self.interrupted
+        self.urgent &= self.loose
 
     def concerns_loose(self, step: Step) -> bool:
         if step.call in ("poll", "select", "epoll_wait"):
@@ -213,6 +224,10 @@ class Walk:
             return True
         if self.lingers(step, theirs, ours):
             return True
+        if (theirs.kind, theirs.finished_at) == (ours.kind, ours.finished_at) and (
+            self.urgent_same(step, theirs, ours) or self.waited_in_vain(step, theirs, ours)
+        ):
+            return True
         if self.concerns_torn(step):
             return self.torn_same(step, theirs, ours)
         if not self.concerns_loose(step):
@@ -223,6 +238,32 @@ class Walk:
             self.apart = {theirs.kind, ours.kind} <= {DONE, BLOCKED}
             return self.apart
         return loosely_same(step, theirs, ours)
+
+    def urgent_same(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
+        """Who has no urgent byte has more under way than a receive queue is sure to hold, or has had the byte."""
+        stream = step.receives()
+        if stream not in self.loose or not step.number("flags") & MSG_OOB:
+            return False
+        limit = SMALL_BUFFERS_BYTES if self.small else FLIGHT_STRICT_BYTES
+        for flights, outcome in zip(self.flights, (theirs, ours), strict=True):
+            error = outcome.fields.get("e")
+            is_open = flights.bytes.get(stream, 0) > limit or stream in self.urgent
+            if error and (error not in URGENT_ERRORS or not is_open):
+                return False
+        self.urgent.add(stream)
+        return rest_of(theirs) == rest_of(ours)
+
+    def waited_in_vain(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
+        """One side had nothing more to come, waited, and was interrupted."""
+        interrupted = [outcome.fields.get("e") == "EINTR" for outcome in (theirs, ours)]
+        if step.call not in WAITS or interrupted[0] == interrupted[1]:
+            return False
+        flights = self.flights[interrupted.index(True)]
+        streams = {other_end(end) for slot, _ in step.items() if (end := end_of(slot))} | {step.receives()}
+        awaited = self.loose if step.call == "epoll_wait" else self.loose & streams
+        if not awaited or any(flights.bytes.get(stream, 0) > 0 for stream in awaited):
+            return False
+        return rest_of(theirs, "took", "signals", "control") == rest_of(ours, "took", "signals", "control")
 
 
 def first_relay(case: Case) -> int:
@@ -241,7 +282,9 @@ def loosely_same(step: Step, theirs: Outcome, ours: Outcome) -> bool:
         return True
     if len(errors) == 2 or (errors and errors != {"EAGAIN"} and ("e" in theirs.fields) != ("e" in ours.fields)):
         return False
-    return rest_of(theirs, "took") == rest_of(ours, "took")  # who finds nothing waits
+    if ("e" in theirs.fields) != ("e" in ours.fields):  # who finds nothing waits, and has no control data
+        return rest_of(theirs, "took", "control") == rest_of(ours, "took", "control")
+    return rest_of(theirs, "took") == rest_of(ours, "took")
 
 
 def rest_of(outcome: Outcome, *more: str) -> dict[str, str]:

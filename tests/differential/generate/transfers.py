@@ -108,7 +108,8 @@ class Transfers(Base):
             size = min(self.size(), STRICT_FLIGHT)
             for one, two in ((holder, peer), (peer, holder)):
                 self.do(one.actor, "send", fd=one.slot, len=size, api=self.random.choice(("send", "write", "writev")))
-                self.do(two.actor, "recv", fd=two.slot, len=size, flags=int(s.MSG_WAITALL))
+                timed = {"timed": 1} if end_of(two.slot) in self.model.timeouts else {}
+                self.do(two.actor, "recv", fd=two.slot, len=size, flags=int(s.MSG_WAITALL), **timed)
 
     def zero_length(self) -> None:
         holder = self.holder()
