@@ -21,6 +21,7 @@
 #define TAKE_OUT_WAITS_MAX 500000 /* without a byte; a segment that was dropped comes again after 200 ms or more */
 #define TAKEN_OUT_BYTES_MAX (64u << 20)
 #define URGENT_MAX 8
+#define ARRIVAL_WAITS_MAX 500
 
 static void wait_a_little(void)
 {
@@ -105,45 +106,55 @@ static int is_taken_out(int fd, int sender)
 	return !offset_received(fd, 0, &received) && !offset_sent(sender, &sent) && received == sent;
 }
 
-/* What was taken out of the kernel, and which bytes of it were out-of-band. */
+/* What was taken out of the kernel, and which bytes of it were out-of-band. The last of these may have been read already: it
+ * must be an urgent byte still, at which a receive stops, and which a next one makes an ordinary byte. */
 struct taken_out {
 	uint8_t *bytes;
 	uint64_t count;
 	uint64_t urgent[URGENT_MAX];
 	uint64_t urgent_count;
+	int is_last_read;
 };
 
-static void note_urgent(struct taken_out *out)
+static int set_inline(int fd, int on)
+{
+	int before = 0;
+	unsigned bytes = sizeof(before);
+
+	sys_getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &before, &bytes);
+	sys_setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &on, sizeof(on));
+	return before;
+}
+
+/* 1: an urgent byte has arrived, and nobody has read it. */
+static int has_unread_urgent(int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI;
+}
+
+static void note_urgent(int fd, struct taken_out *out)
 {
 	if (out->urgent_count < URGENT_MAX)
 		out->urgent[out->urgent_count++] = out->count;
+	out->is_last_read = !has_unread_urgent(fd);
 }
 
-/* Up to the next out-of-band byte, or that byte alone. As recv(2). Asked for are bytes that have arrived before the mark was
- * looked for: an urgent byte that comes meanwhile is not passed over. */
+/* Up to the next out-of-band byte, or that byte alone. As recv(2); urgent data lies in line. Asked for are bytes that had
+ * arrived before the mark was looked for: an urgent byte that comes meanwhile is not passed over. */
 static long take_piece(int fd, struct taken_out *out)
 {
-	int is_mark = 0, is_inline = 0;
-	unsigned bytes = sizeof(is_inline);
-	uint8_t *to = out->bytes + out->count;
-	uint64_t most = TAKEN_OUT_BYTES_MAX - out->count;
-	long waiting = offset_waiting(fd);
+	int is_mark = 0;
+	long most = (long)(TAKEN_OUT_BYTES_MAX - out->count), waiting = offset_waiting(fd);
 
-	if (sys_ioctl(fd, SIOCATMARK, &is_mark) || !is_mark) {
-		if (waiting <= 0)
-			return -EAGAIN;
-		most = (uint64_t)waiting < most ? (uint64_t)waiting : most;
-	} else {
-		sys_getsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &is_inline, &bytes);
-		if (is_inline && sys_recvfrom(fd, to, 1, MSG_PEEK | MSG_DONTWAIT) == 1) {
-			note_urgent(out);
-			most = 1;
-		} else if (sys_recvfrom(fd, to, 1, MSG_OOB | MSG_DONTWAIT) == 1) {
-			note_urgent(out);
-			return 1;
-		}
+	if (waiting <= 0)
+		return -EAGAIN;
+	if (!sys_ioctl(fd, SIOCATMARK, &is_mark) && is_mark) {
+		note_urgent(fd, out);
+		waiting = 1;
 	}
-	return sys_recvfrom(fd, to, most, MSG_DONTWAIT);
+	return sys_recvfrom(fd, out->bytes + out->count, (size_t)(waiting < most ? waiting : most), MSG_DONTWAIT);
 }
 
 /* What the kernel holds for us, all of it, so that ring bytes can be put in the middle. 1: done; 0: not all of it came. */
@@ -192,6 +203,23 @@ static int send_again(int fd, const struct taken_out *out, uint64_t from, uint64
 	return send_all(fd, out->bytes + from, to - from, 0);
 }
 
+/* All has been sent again: an urgent byte that had been read is read again, when it has arrived. */
+static void read_again(int fd, int sender, const struct taken_out *out)
+{
+	uint64_t sent, arrived;
+	uint8_t byte;
+
+	for (int waits = 0; out->is_last_read && waits < ARRIVAL_WAITS_MAX; waits++) {
+		if (offset_sent(sender, &sent) || offset_arrived(fd, &arrived))
+			return;
+		if (arrived >= sent) {
+			sys_recvfrom(fd, &byte, 1, MSG_OOB | MSG_DONTWAIT);
+			return;
+		}
+		wait_a_little();
+	}
+}
+
 static int send_ring(struct local_end *end, int fd, uint64_t offset, uint64_t bytes)
 {
 	uint64_t at = offset & (end->ring_bytes - 1);
@@ -237,7 +265,7 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 {
 	struct taken_out out = {.count = 0};
 	uint64_t sent;
-	int done;
+	int done, was_inline;
 
 	if (offset_sent(sender, &sent) || !fits(fd, sender, unread)) /* it might not go in again */
 		return 0;
@@ -245,11 +273,15 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 		mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (out.bytes == MAP_FAILED)
 		return 0;
+	was_inline = set_inline(fd, 1);
 	done = take_kernel_out(fd, sender, &out);
 	end->socket->kernel_taken += out.count;
 	done = done && before <= out.count && send_again(sender, &out, 0, before) &&
 	       send_ring(end, sender, head & SHM_OFFSET_MASK, unread) && send_again(sender, &out, before, out.count);
 	munmap(out.bytes, TAKEN_OUT_BYTES_MAX);
+	set_inline(fd, 0);
+	read_again(fd, sender, &out);
+	set_inline(fd, was_inline);
 	if (!done) /* bytes were taken out and are lost: nobody may take the rest for the whole */
 		local_protocol_error(end);
 	return done;

@@ -345,21 +345,23 @@ static int stays_with_kernel(const struct local_end *end)
 	return load_acquire(&end->rx->kernel_for_good) || tail & SHM_TAIL_NEVER;
 }
 
-/* Urgent data is next: a receive passes it, and SIOCINQ, which stops before it, says 0. What a peek has counted before the
- * look at change_count lies before the next change. */
-static long receive_behind_mark(struct local_end *end, int fd, uint64_t changes, struct cursor *to)
+/* Urgent data is next: a receive passes it, also where nothing follows it yet; and SIOCINQ, which stops before it, says 0.
+ * What a peek has counted before the look at change_count lies before the next change. */
+static long receive_behind_mark(struct local_end *end, int fd, uint64_t changes, uint64_t mark, struct cursor *to)
 {
 	long behind = sys_recvfrom(fd, NULL, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT);
+	long received;
 
-	if (behind <= 0 || load_acquire(&end->rx->change_count) != changes)
+	if (load_acquire(&end->rx->change_count) != changes)
 		return LOOK_AGAIN;
-	return kernel_receive(end, fd, (uint64_t)behind, to);
+	received = kernel_receive(end, fd, behind > 0 ? (uint64_t)behind : 1, to);
+	return received > 0 || received == -EFAULT ? received : believe_end(end, fd, received, mark);
 }
 
 static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t changes, struct cursor *to, int have)
 {
 	uint64_t mark;
-	long waiting, said;
+	long waiting;
 
 	if (taken < changes)
 		return kernel_until_change(end, fd, taken, to, have);
@@ -380,10 +382,9 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 		return kernel_receive(end, fd, (uint64_t)waiting, to);
 	if (waiting < 0)
 		return waiting;
-	said = kernel_peek(fd);
-	if (said == LOOK_AGAIN && local_is_at_mark(end, fd))
-		return receive_behind_mark(end, fd, changes, to);
-	return believe_end(end, fd, said, mark);
+	if (local_is_at_mark(end, fd))
+		return receive_behind_mark(end, fd, changes, mark, to);
+	return believe_end(end, fd, kernel_peek(fd), mark);
 }
 
 /* The order of the loads counts: a head and a tail from before the look at change_count belong to its segment. */

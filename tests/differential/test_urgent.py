@@ -1,4 +1,4 @@
-"""Urgent data, by hand: behind a ring, past a change of carrier, through a relay. Each is checked against the kernel."""
+"""Urgent data, by hand: behind a ring, given away, through a relay. Each is checked against the kernel."""
 
 from __future__ import annotations
 
@@ -81,6 +81,18 @@ CASES: dict[str, list[Step]] = {
         *[*ATTACHED, *send("c", 5), *urgent("c", 1), *send("c", 9), *give_away("s"), *marks("s")],
         *[*receive("s", 1, int(MSG_OOB)), *drain("s")],
     ],
+    "read, then given away behind the ring": [
+        *[*ATTACHED, *send("c", 5), *urgent("c", 1), *send("c", 9), *receive("s", 1, int(MSG_OOB))],
+        *[*give_away("s"), *marks("s"), *receive("s"), *marks("s"), *receive("s", 1, int(MSG_OOB)), *drain("s")],
+    ],
+    "read, given away, and one more": [
+        *[*ATTACHED, *send("c", 5), *urgent("c", 1), *receive("s", 1, int(MSG_OOB)), *give_away("s")],
+        *[*urgent("c", 3), *marks("s"), *drain("s")],
+    ],
+    "passed where the sender is not attached": [
+        *[*send("c", 1), *receive("s", 9), *send("s", 1), *urgent("s", 1), *receive("c", 9), *receive("c", 9)],
+        *[*marks("c"), *receive("c", 1, int(MSG_OOB)), *send("s", 1), *drain("c")],
+    ],
 }
 RELAYED: dict[str, list[Step]] = {
     "to the peer": [
@@ -110,7 +122,7 @@ def shown(trace: Trace) -> list[str]:
 def test_urgent_data_is_what_the_kernel_shows(name: str) -> None:
     kernel, byway = played(name, CASES[name])
     assert shown(byway) == shown(kernel)
-    assert byway.carried.by_ring and not byway.carried.relays
+    assert byway.carried.by_ring != name.endswith("not attached") and not byway.carried.relays
 
 
 @pytest.mark.parametrize("name", RELAYED)
