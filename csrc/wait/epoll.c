@@ -74,6 +74,7 @@ struct item {
 		absent; /* with `disabled`: the kernel does not have it, since it shows an end of a socket that wants nothing */
 	uint8_t fd_closed; /* the socket lives on by another descriptor; the kernel cannot be told anything of the item */
 	uint8_t edge; /* enum held_edge: between edge_hold and edge_settle */
+	uint64_t looked_at; /* the ring's bytes that were published when a post was last taken over */
 	uint32_t held_events; /* of the kernel, at edge_hold, but for bytes to read */
 	int64_t held_bytes; /* unread then */
 };
@@ -182,6 +183,11 @@ int epoll_ring_is_ready(struct sock *sock, int fd)
 		return 0;
 	exchange(&sock->behind, 1);
 	return ring_has_enough(sock, fd);
+}
+
+static uint64_t ring_published(const struct item *item)
+{
+	return sock_is_engine(&socks[item->sock]) ? load_acquire(&socks[item->sock].end.rx->tail) & SHM_OFFSET_MASK : 0;
 }
 
 /* What the kernel says of one descriptor; poll's and epoll's events have the same values. */
@@ -438,6 +444,7 @@ static void item_arm(struct set *set, struct item *item, const struct epoll_even
 	set->one_shots += !!(event->events & EPOLLONESHOT) - !!(item->events & EPOLLONESHOT);
 	item->events = event->events;
 	item->data = event->data.u64;
+	item->looked_at = ring_published(item);
 	item->disabled = item->disarmed = 0;
 	item->deleted = 0;
 	if (!item->tagged && can_be_tagged(set, item))
@@ -528,7 +535,9 @@ static void edge_hold(struct set *set, struct item *item)
 	item->held_events = kernel_events(item->fd, ~(uint32_t)READ_EVENTS & 0x7fff) & ~(uint32_t)READ_EVENTS;
 	collect(set);
 	kernels = edge_take(set->fd, item->data);
-	if (kernels == EDGE_TAKEN || (kernels == EDGE_NONE && item->in_ready && edge_events(item)))
+	/* A sender posts after it has published: what nobody has been told of yet is due. */
+	if (kernels == EDGE_TAKEN ||
+	    (kernels == EDGE_NONE && (ring_published(item) != item->looked_at || (item->in_ready && edge_events(item)))))
 		item->edge = EDGE_IS_DUE;
 	else if (kernels == EDGE_NONE)
 		item->edge = EDGE_IS_SHOWN;
@@ -595,9 +604,11 @@ static int engine_begins(struct sock *sock, int fd)
 			continue;
 		reason = watch_begin(set, sock);
 	}
-	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock)
+	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock) {
+		items[at - 1].looked_at = ring_published(&items[at - 1]);
 		if (can_be_tagged(&sets[items[at - 1].set - 1], &items[at - 1]))
 			tag(&sets[items[at - 1].set - 1], &items[at - 1]);
+	}
 	spinlock_release(&sets_lock);
 	return reason;
 }
@@ -1068,6 +1079,7 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel,
 	for (uint32_t at = socks[number - 1].first_item; at; at = items[at - 1].next_of_sock)
 		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
 			local_service(&socks[number - 1].end, item_fd(&items[at - 1]));
+			items[at - 1].looked_at = ring_published(&items[at - 1]);
 			if (!dead || local_check_end(&socks[number - 1].end, item_fd(&items[at - 1])))
 				ready_add(set, &items[at - 1]);
 		}
