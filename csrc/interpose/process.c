@@ -41,6 +41,7 @@ static uint32_t before_fork(void)
 	for (int fd = 0; arena && child == ARENA_NONE && fd <= descriptor_highest(); fd++)
 		if (sock_of(fd))
 			sock_never(sock_of(fd), fd, reason_table_full);
+	epoll_fork_prepare();
 	sock_fork_prepare();
 	return child;
 }

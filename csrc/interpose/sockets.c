@@ -128,7 +128,7 @@ APART int shutdown_ours(struct sock *sock, int fd, int how)
 		local_check_end(&sock->end, fd); /* ENOTCONN after a reset */
 		local_shutdown(&sock->end, how);
 		result = REAL(shutdown)(fd, how);
-		epoll_edge(sock);
+		epoll_edge(sock, ~0u);
 		return result;
 	}
 	fetch_or(&sock->shared->flags, SOCK_SHUT);
@@ -150,6 +150,8 @@ APART int setsockopt_ours(struct sock *sock, int fd, int level, int name, const 
 
 	if (!result)
 		option_was_set(sock, fd, level, name);
+	if (!result && level == SOL_SOCKET && name == SO_RCVLOWAT)
+		epoll_edge(sock, EPOLLIN | EPOLLRDNORM);
 	return result;
 }
 

@@ -508,11 +508,11 @@ int pair_peer_lives(struct pair *pair)
 
 /* A late ring of an earlier owner may still lie in the bell. A sleeper looks again and sleeps on; the set would show itself
  * readable to whoever polls it. So sets take theirs from the other end, and begin with an empty one. */
-static void bell_empty(int bell)
+void pair_bell_empty(struct pair *pair, int bell)
 {
 	uint64_t rings;
 
-	sys_read(bell, &rings, sizeof(rings));
+	sys_read(pair->bells[bell], &rings, sizeof(rings));
 }
 
 int pair_bell_lease(struct pair *pair, uint32_t owner)
@@ -529,7 +529,7 @@ int pair_bell_lease(struct pair *pair, uint32_t owner)
 		if (!compare_swap(&pair->bell_owner[k], &expected, owner))
 			continue;
 		if (owner & PAIR_BELL_SET)
-			bell_empty(pair->bells[k]);
+			pair_bell_empty(pair, (int)k);
 		return (int)k;
 	}
 	return -1;

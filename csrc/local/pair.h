@@ -96,6 +96,8 @@ int pair_peer_lives(struct pair *pair);
 /* The bell `k` of our own end that `owner` may sleep on, or -1. pair_bell_return gives it back. */
 int pair_bell_lease(struct pair *pair, uint32_t owner);
 void pair_bell_return(struct pair *pair, int bell);
+/* As if it had never been rung. */
+void pair_bell_empty(struct pair *pair, int bell);
 /* Rings those of the peer's bells that are in `mask`. */
 void pair_ring(struct pair *pair, uint32_t mask);
 /* Wakes our own sleepers on bell `bell`. */

@@ -45,10 +45,32 @@ static int hand_back_until(struct sock *sock, int fd, uint64_t deadline_ns)
 	return 1;
 }
 
+/* Epoll sets of the program may have shown it already what the kernel is about to get. 0: the kernel has it all. */
+static int kernel_gets(struct sock *sock)
+{
+	if (!sock_is_engine(sock) || local_rx_is_kernel(&sock->end))
+		return 0;
+	if (load_relaxed(&sock->first_item) && sock_hooks.kernel_gets)
+		sock_hooks.kernel_gets(sock);
+	return 1;
+}
+
+static void kernel_has(struct sock *sock)
+{
+	if (load_relaxed(&sock->first_item) && sock_hooks.kernel_has)
+		sock_hooks.kernel_has(sock);
+}
+
 int sock_hand_back(struct sock *sock, int fd, enum reason reason)
 {
+	int done;
+
 	sock_never(sock, fd, reason);
-	return !sock_is_engine(sock) || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_NS);
+	if (!kernel_gets(sock))
+		return 1;
+	done = hand_back_until(sock, fd, clock_now_ns() + PATIENCE_NS);
+	kernel_has(sock);
+	return done;
 }
 
 /* The reset by a peer that died with our bytes unread in its ring: the kernel knows of an end only. */
@@ -62,14 +84,20 @@ static int has_error_to_tell(struct sock *sock, int fd)
 
 void sock_into_kernel(struct sock *sock, int fd, enum reason reason)
 {
-	int error;
+	struct sock *fresh;
+	int done, error;
 
 	if (thread.vforked && diag_cookie(fd) != load_relaxed(&sock->shared->cookie)) /* replaced already, or another's */
 		return;
-	if (sock_hand_back(sock, fd, reason) && !has_error_to_tell(sock, fd))
-		return;
-	error = relay_make(sock, fd);
-	if (!error || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_WITHOUT_RELAY_NS))
+	sock_never(sock, fd, reason);
+	done = !kernel_gets(sock) || hand_back_until(sock, fd, clock_now_ns() + PATIENCE_NS);
+	error = done && !has_error_to_tell(sock, fd) ? 0 : relay_make(sock, fd);
+	if (error && hand_back_until(sock, fd, clock_now_ns() + PATIENCE_WITHOUT_RELAY_NS))
+		error = 0;
+	fresh = sock_of(fd); /* behind a relay it is another */
+	if (fresh)
+		kernel_has(fresh);
+	if (!error)
 		return;
 	log_line(LOG_ALWAYS, "descriptor %d: %llu bytes stay behind in a ring, and no relay can be made (errno %d)", fd,
 	         (unsigned long long)local_ring_unread(&sock->end), -error);

@@ -174,6 +174,8 @@ int sock_close_begin(struct sock *sock, int fd)
 	int last = !__atomic_sub_fetch(&sock->descriptors, 1, __ATOMIC_SEQ_CST);
 	int kept = last && sock_keep(sock, fd);
 
+	if (!last && load_relaxed(&sock->first_item) && sock_hooks.descriptor_closes)
+		sock_hooks.descriptor_closes(sock, fd);
 	descriptor_set(fd, DESCRIPTOR_UNKNOWN, 0);
 	if (!last || kept)
 		return 0;

@@ -70,6 +70,10 @@ void sock_stop(void);
 struct sock_hooks {
 	int (*engine_begins)(struct sock *sock, int fd);
 	void (*ends)(struct sock *sock, int shared); /* `shared`: another process holds it, and the kernel's sets know it */
+	void (*descriptor_closes)(struct sock *sock, int fd); /* before the close; the socket has others */
+	/* Around the way of what is unread into the kernel. */
+	void (*kernel_gets)(struct sock *sock);
+	void (*kernel_has)(struct sock *sock);
 	/* Around the dup3 by which another connection takes the place of `fd`, which was `sock` and is then `fresh`. */
 	void (*replace_begins)(struct sock *sock, int fd);
 	void (*replaced)(struct sock *sock, struct sock *fresh, int fd);

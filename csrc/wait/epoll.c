@@ -3,6 +3,7 @@
 #include "wait/epoll.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -12,6 +13,7 @@
 #include "base/sys.h"
 #include "local/offset.h"
 #include "sock/option.h"
+#include "wait/edge.h"
 #include "wait/sleep.h"
 #include "wait/signal.h"
 #include "wait/spin.h"
@@ -35,6 +37,7 @@ struct set_pair {
 	struct pair *pair;
 	uint32_t bell;
 	uint32_t members;
+	uint32_t buried; /* the peer has died, and all is done that there was to do */
 };
 
 struct set {
@@ -46,6 +49,7 @@ struct set {
 	uint32_t sleepers;
 	uint32_t polled; /* its bell must speak for its rings */
 	uint32_t forked; /* made by the process that we were forked from */
+	uint32_t shared; /* a child may have it in a program that knows no tags */
 	uint32_t one_shots;
 	uint64_t kernel_asked; /* ticks */
 	struct set_pair pairs[SET_PAIRS_MAX];
@@ -65,9 +69,24 @@ struct item {
 	uint8_t tagged;   /* registered with ITEM_DATA */
 	uint8_t reset;    /* edge-triggered: the edge of an emulated reset is on its way, and has been reported */
 	uint8_t deleted;  /* with `tagged`: EPOLL_CTL_DEL that the kernel was not told */
+	uint8_t disarmed; /* with `disabled`: it was us who told the kernel */
+	uint8_t
+		absent; /* with `disabled`: the kernel does not have it, since it shows an end of a socket that wants nothing */
+	uint8_t fd_closed; /* the socket lives on by another descriptor; the kernel cannot be told anything of the item */
+	uint8_t edge; /* enum held_edge: between edge_hold and edge_settle */
+	uint64_t looked_at; /* the ring's bytes that were published when a post was last taken over */
+	uint32_t held_events; /* of the kernel, at edge_hold, but for bytes to read */
+	int64_t held_bytes; /* unread then */
+};
+
+enum held_edge {
+	EDGE_AS_IT_COMES = 0,
+	EDGE_IS_SHOWN = 1, /* the program has been shown all that there is */
+	EDGE_IS_DUE = 2
 };
 
 static void item_free(struct item *item);
+static void collect(struct set *set);
 
 /* What the kernel is told of an item that it knows as the program does: an end must be told apart from bytes. */
 static struct epoll_event registration_of(const struct epoll_event *event)
@@ -79,9 +98,10 @@ static struct epoll_event registration_of(const struct epoll_event *event)
 	return registration;
 }
 
-static struct set *sets;   /* SETS_MAX */
+static struct set *sets; /* SETS_MAX */
 static struct item *items; /* ITEMS_MAX */
 static struct spinlock sets_lock;
+static uint32_t polled_sets;
 
 static struct set *set_of(int fd)
 {
@@ -165,12 +185,37 @@ int epoll_ring_is_ready(struct sock *sock, int fd)
 	return ring_has_enough(sock, fd);
 }
 
+static uint64_t ring_published(const struct item *item)
+{
+	return sock_is_engine(&socks[item->sock]) ? load_acquire(&socks[item->sock].end.rx->tail) & SHM_OFFSET_MASK : 0;
+}
+
 /* What the kernel says of one descriptor; poll's and epoll's events have the same values. */
 static uint32_t kernel_events(int fd, uint32_t wanted)
 {
 	struct pollfd asked = {.fd = fd, .events = (short)wanted};
 
 	return sys_poll(&asked, 1, 0) == 1 ? (uint32_t)(uint16_t)asked.revents : 0;
+}
+
+/* A descriptor that the item's socket has. */
+static int item_fd(const struct item *item)
+{
+	const struct sock *sock = &socks[item->sock];
+
+	if (likely(!item->fd_closed))
+		return item->fd;
+	for (int fd = 0; fd <= descriptor_highest(); fd++)
+		if (sock_of(fd) == sock)
+			return fd;
+	return -1;
+}
+
+/* An end that the peer has marked is in the kernel already, and so are its death and our own shutdown. */
+static int kernel_has_end(const struct sock *sock)
+{
+	return load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
+	       load_relaxed(&sock->shared->flags) & (SOCK_RX_KERNEL | SOCK_GONE);
 }
 
 static uint32_t item_events(const struct item *item)
@@ -184,16 +229,16 @@ static uint32_t item_events(const struct item *item)
 		ready |= EPOLLOUT; /* what does not fit into the ring overflows to a kernel that is empty */
 	if (load_relaxed(&sock->shared->pending_error))
 		ready |= EPOLLERR | READ_EVENTS | EPOLLOUT;
-	if (epoll_ring_is_ready(sock, item->fd))
+	if (epoll_ring_is_ready(sock, item_fd(item)))
 		ready |= READ_EVENTS;
+	if (!(ready & (item->events | ALWAYS_EVENTS)))
+		return 0;
 	/* An event tells of all that is ready, as Linux does; a tagged item's EPOLLOUT comes of itself. */
-	if (ready & (item->events | ALWAYS_EVENTS) && !item->tagged && item->events & EPOLLOUT &&
-	    (local_sends_by_ring(&sock->end) || kernel_events(item->fd, EPOLLOUT)))
+	if (!item->tagged && item->events & EPOLLOUT &&
+	    (local_sends_by_ring(&sock->end) || kernel_events(item_fd(item), EPOLLOUT)))
 		ready |= EPOLLOUT;
-	/* An end that the peer has marked is in the kernel already, and so is our own shutdown, or what came of its death. */
-	if (ready && (load_relaxed(&sock->end.rx->closed) || load_relaxed(&sock->end.rx->half_closed) ||
-	              load_relaxed(&sock->shared->flags) & (SOCK_RX_KERNEL | SOCK_GONE)))
-		ready |= kernel_events(item->fd, item->events & 0x7fff);
+	if (kernel_has_end(sock))
+		ready |= kernel_events(item_fd(item), item->events & 0x7fff);
 	return ready & (item->events | ALWAYS_EVENTS);
 }
 
@@ -202,11 +247,15 @@ static uint32_t edge_events(const struct item *item)
 {
 	uint32_t ready = item_events(item);
 
-	if (ready & EPOLLOUT || !(item->events & EPOLLET) || !(item->events & READ_EVENTS) || !(item->events & EPOLLOUT))
+	if (!(item->events & EPOLLET) || !(item->events & READ_EVENTS) || !sock_is_engine(&socks[item->sock]))
 		return ready;
 	if (!ready && local_ring_unread(&socks[item->sock].end)) /* nothing has come that could be read */
 		return 0;
-	if (local_sends_by_ring(&socks[item->sock].end) || kernel_events(item->fd, EPOLLOUT) & EPOLLOUT)
+	if (!ready && kernel_has_end(&socks[item->sock]))
+		ready = kernel_events(item_fd(item), item->events & 0x7fff) & (item->events | ALWAYS_EVENTS);
+	if (ready & EPOLLOUT || !(item->events & EPOLLOUT))
+		return ready;
+	if (local_sends_by_ring(&socks[item->sock].end) || kernel_events(item_fd(item), EPOLLOUT) & EPOLLOUT)
 		ready |= EPOLLOUT;
 	return ready;
 }
@@ -291,7 +340,8 @@ static void watch_end(struct set *set, struct sock *sock)
 
 static int can_be_tagged(const struct set *set, const struct item *item)
 {
-	return !(item->events & MODES) && !set->forked && !set->polled && sock_is_engine(&socks[item->sock]);
+	return !(item->events & MODES) && !set->forked && !set->shared && !set->polled && !item->fd_closed &&
+	       sock_is_engine(&socks[item->sock]);
 }
 
 static long tell_kernel(struct set *set, struct item *item, uint32_t events)
@@ -394,13 +444,14 @@ static void item_arm(struct set *set, struct item *item, const struct epoll_even
 	set->one_shots += !!(event->events & EPOLLONESHOT) - !!(item->events & EPOLLONESHOT);
 	item->events = event->events;
 	item->data = event->data.u64;
-	item->disabled = 0;
+	item->looked_at = ring_published(item);
+	item->disabled = item->disarmed = 0;
 	item->deleted = 0;
 	if (!item->tagged && can_be_tagged(set, item))
 		tag(set, item);
 	tell_what_is_missing(set, item);
 	if (sock_is_engine(&socks[item->sock]))
-		local_check_end(&socks[item->sock].end, item->fd);
+		local_check_end(&socks[item->sock].end, item_fd(item));
 	if (item_events(item))
 		ready_add(set, item);
 }
@@ -418,12 +469,17 @@ static void wake_set(struct set *set)
 		pair_ring_own(set->pairs[0].pair, (int)set->pairs[0].bell);
 }
 
+static struct epoll_event exact_registration(const struct item *item)
+{
+	return (struct epoll_event){.events = item->disabled ? EPOLLONESHOT : item->events, .data.u64 = item->data};
+}
+
 /* The kernel's set keeps what it has: it must have what the program registered. */
 static void untag(struct item *item)
 {
 	struct epoll_event event = {.events = item->events, .data.u64 = item->data};
 
-	if (item->tagged) /* others may be edge-triggered, and would show one */
+	if (item->tagged && !item->fd_closed)
 		sys_epoll_ctl(sets[item->set - 1].fd, item->deleted ? EPOLL_CTL_DEL : EPOLL_CTL_MOD, item->fd, &event);
 }
 
@@ -436,17 +492,99 @@ static void tag_ends(struct item *item)
 		item_free(item);
 }
 
-/* Who polls the set sees the kernel's view of it: that must be of what the program registered. */
+/* A one-shot that has fired is nothing in Linux. The kernel is told again when the program arms it. */
+static void withhold(struct set *set, struct item *item)
+{
+	item->absent = !sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, item->fd, NULL);
+}
+
+/* Who polls the set sees the kernel's view of it: that must be of what the program registered. Of a set that our parent made,
+ * the parent knows more, and relies on its tags. */
 static void untag_all(struct set *set)
 {
+	if (set->forked)
+		return;
 	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
 		struct item *item = &items[i];
 
-		if (item->set != (uint32_t)(set - sets) + 1 || !item->tagged)
+		if (item->set != (uint32_t)(set - sets) + 1)
+			continue;
+		if (item->disarmed && !item->absent && !item->fd_closed)
+			withhold(set, item);
+		if (!item->tagged)
 			continue;
 		tag_ends(item);
 		if (item->set && item_events(item))
 			ready_add(set, item);
+	}
+}
+
+/* -- edges that the program has been shown (sets_lock) ------------------------------------------------------------------------ */
+
+/* The kernel is about to see the item's socket in another light. Has the program been shown all that there is? First what
+ * there is, then the edges: what comes between the two is an edge that is due. */
+static void edge_hold(struct set *set, struct item *item)
+{
+	struct sock *sock = &socks[item->sock];
+	enum edge kernels;
+
+	item->edge = EDGE_AS_IT_COMES;
+	if (!(item->events & EPOLLET) || item->disabled || item->fd_closed || set->forked || thread.vforked)
+		return;
+	item->held_bytes = offset_waiting(item->fd) + (sock_is_engine(sock) ? (long)local_ring_unread(&sock->end) : 0);
+	item->held_events = kernel_events(item->fd, ~(uint32_t)READ_EVENTS & 0x7fff) & ~(uint32_t)READ_EVENTS;
+	collect(set);
+	kernels = edge_take(set->fd, item->data);
+	/* A sender posts after it has published: what nobody has been told of yet is due. */
+	if (kernels == EDGE_TAKEN ||
+	    (kernels == EDGE_NONE && (ring_published(item) != item->looked_at || (item->in_ready && edge_events(item)))))
+		item->edge = EDGE_IS_DUE;
+	else if (kernels == EDGE_NONE)
+		item->edge = EDGE_IS_SHOWN;
+}
+
+/* The kernel has it now. What is new since then is an edge, and nothing else is. */
+static void edge_settle(struct set *set, struct item *item, struct epoll_event registration)
+{
+	enum held_edge edge = item->edge;
+
+	item->edge = EDGE_AS_IT_COMES;
+	if (edge == EDGE_AS_IT_COMES)
+		return;
+	ready_remove(set, item);
+	if (edge == EDGE_IS_SHOWN && edge_take(set->fd, item->data) != EDGE_UNKNOWN &&
+	    offset_waiting(item->fd) == item->held_bytes &&
+	    (kernel_events(item->fd, ~(uint32_t)READ_EVENTS & 0x7fff) & ~(uint32_t)READ_EVENTS) == item->held_events)
+		return;
+	edge_register(set->fd, item->fd, registration);
+}
+
+/* The same of an item that we go on with. */
+static void settle_known(struct set *set, struct item *item)
+{
+	struct epoll_event event = exact_registration(item);
+
+	edge_settle(set, item, registration_of(&event));
+}
+
+/* The kernel alone goes on with the item, and must have what the program registered; what is edge-triggered shows none by
+ * that. */
+static void leave_exact(struct set *set, struct item *item)
+{
+	struct epoll_event event = exact_registration(item);
+
+	if (set->forked || item->fd_closed)
+		return;
+	if (item->tagged || item->absent) {
+		untag(item);
+	} else if (item->disabled) {
+		if (item->disarmed)
+			withhold(set, item);
+	} else if (event.events & EPOLLIN && !(event.events & (EPOLLRDHUP | EPOLLEXCLUSIVE))) {
+		edge_hold(set, item);
+		if (!(item->events & EPOLLET) || item->edge != EDGE_AS_IT_COMES)
+			sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &event);
+		edge_settle(set, item, event);
 	}
 }
 
@@ -466,9 +604,11 @@ static int engine_begins(struct sock *sock, int fd)
 			continue;
 		reason = watch_begin(set, sock);
 	}
-	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock)
+	for (uint32_t at = sock->first_item; at && !reason; at = items[at - 1].next_of_sock) {
+		items[at - 1].looked_at = ring_published(&items[at - 1]);
 		if (can_be_tagged(&sets[items[at - 1].set - 1], &items[at - 1]))
 			tag(&sets[items[at - 1].set - 1], &items[at - 1]);
+	}
 	spinlock_release(&sets_lock);
 	return reason;
 }
@@ -482,13 +622,53 @@ static void sock_ends(struct sock *sock, int shared)
 		struct item *item = &items[sock->first_item - 1];
 
 		if (shared)
-			untag(item);
+			leave_exact(&sets[item->set - 1], item);
 		item_free(item);
 	}
 	spinlock_release(&sets_lock);
 }
 
-void epoll_edge(struct sock *sock)
+/* The kernel's set goes on with what was registered by `fd`, and nobody can tell it anything any more. */
+static void descriptor_closes(struct sock *sock, int fd)
+{
+	uint32_t next;
+
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = next) {
+		struct item *item = &items[at - 1];
+
+		next = item->next_of_sock;
+		if (item->fd != fd || item->fd_closed)
+			continue;
+		leave_exact(&sets[item->set - 1], item);
+		item->tagged = 0;
+		item->fd_closed = 1;
+		if (item->deleted)
+			item_free(item);
+		else if (item_events(item))
+			ready_add(&sets[item->set - 1], item);
+	}
+	spinlock_release(&sets_lock);
+}
+
+/* What is unread goes into the kernel: the program may have been shown it. */
+static void kernel_gets(struct sock *sock)
+{
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock)
+		edge_hold(&sets[items[at - 1].set - 1], &items[at - 1]);
+	spinlock_release(&sets_lock);
+}
+
+static void kernel_has(struct sock *sock)
+{
+	spinlock_acquire(&sets_lock);
+	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock)
+		settle_known(&sets[items[at - 1].set - 1], &items[at - 1]);
+	spinlock_release(&sets_lock);
+}
+
+void epoll_edge(struct sock *sock, uint32_t events)
 {
 	if (!load_relaxed(&sock->first_item))
 		return;
@@ -496,7 +676,7 @@ void epoll_edge(struct sock *sock)
 	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
 		struct set *set = &sets[items[at - 1].set - 1];
 
-		if (!(items[at - 1].events & EPOLLET) || !item_events(&items[at - 1]))
+		if (!(items[at - 1].events & EPOLLET) || !(items[at - 1].events & events) || !item_events(&items[at - 1]))
 			continue;
 		ready_add(set, &items[at - 1]);
 		wake_set(set);
@@ -549,7 +729,7 @@ static void replace_begins(struct sock *sock, int fd)
 static void item_replace(struct item *old, struct sock *fresh)
 {
 	struct set *set = &sets[old->set - 1];
-	struct epoll_event event = {.events = old->disabled ? EPOLLONESHOT : old->events, .data.u64 = old->data};
+	struct epoll_event event = exact_registration(old);
 	struct item *item = old->deleted ? NULL : item_new(set, fresh, old->fd);
 	int fd = old->fd;
 
@@ -557,9 +737,14 @@ static void item_replace(struct item *old, struct sock *fresh)
 		item->events = old->events;
 		item->data = old->data;
 		item->disabled = old->disabled;
+		item->disarmed = old->disarmed;
+		item->absent = old->absent;
+		item->edge = old->edge;
+		item->held_bytes = old->held_bytes;
+		item->held_events = old->held_events;
 		set->one_shots += !!(item->events & EPOLLONESHOT);
 	}
-	if (!old->deleted && !set->forked)
+	if (!old->deleted && !old->absent && !set->forked)
 		sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &event);
 	item_free(old);
 }
@@ -581,8 +766,13 @@ int epoll_start(void)
 {
 	sets = memory_private(SETS_MAX * sizeof(*sets));
 	items = memory_private(ITEMS_MAX * sizeof(*items));
-	sock_hooks = (struct sock_hooks){
-		.engine_begins = engine_begins, .ends = sock_ends, .replace_begins = replace_begins, .replaced = replaced};
+	sock_hooks = (struct sock_hooks){.engine_begins = engine_begins,
+	                                 .ends = sock_ends,
+	                                 .descriptor_closes = descriptor_closes,
+	                                 .kernel_gets = kernel_gets,
+	                                 .kernel_has = kernel_has,
+	                                 .replace_begins = replace_begins,
+	                                 .replaced = replaced};
 	return sets && items ? 0 : -ENOMEM;
 }
 
@@ -590,6 +780,27 @@ void epoll_stop(void)
 {
 	sets = memory_release(sets, SETS_MAX * sizeof(*sets));
 	items = memory_release(items, ITEMS_MAX * sizeof(*items));
+}
+
+static int is_close_on_exec(int fd)
+{
+	long flags = sys_fcntl(fd, F_GETFD, 0);
+
+	return flags < 0 || flags & FD_CLOEXEC;
+}
+
+/* The child may hand the set to a program that knows no tags, or close its sockets: from then on the kernel has what the
+ * program registered. */
+void epoll_fork_prepare(void)
+{
+	for (uint32_t i = 0; sets && i < SETS_MAX; i++) {
+		if (!load_acquire(&sets[i].state) || sets[i].forked || sets[i].shared || is_close_on_exec(sets[i].fd))
+			continue;
+		spinlock_acquire(&sets_lock);
+		sets[i].shared = 1;
+		untag_all(&sets[i]);
+		spinlock_release(&sets_lock);
+	}
 }
 
 void epoll_fork_child(void)
@@ -638,6 +849,8 @@ void epoll_set_close(uint32_t index)
 		if (items[i].set == index + 1)
 			item_free(&items[i]);
 	spinlock_release(&sets_lock);
+	if (set->polled)
+		__atomic_sub_fetch(&polled_sets, 1, __ATOMIC_RELAXED);
 	store_release(&set->state, 0);
 }
 
@@ -658,6 +871,8 @@ static int unwatch(struct set *set, struct item *item, struct item *copy)
 	uint32_t number = (uint32_t)(set - sets) + 1;
 
 	spinlock_acquire(&sets_lock);
+	if (item->set == number)
+		collect(set); /* what has not been shown stays an edge */
 	if (item->set == number && item->tagged)
 		tag_ends(item);
 	if (item->set == number && sock_is_engine(&socks[item->sock]))
@@ -749,6 +964,29 @@ static long control_tagged(struct set *set, struct item *item, int operation, co
 	return 0;
 }
 
+static long control_absent(struct set *set, struct item *item, int operation, const struct epoll_event *event)
+{
+	struct epoll_event registration = registration_of(event);
+	long error;
+
+	if (operation == EPOLL_CTL_ADD)
+		return -EEXIST;
+	if (operation == EPOLL_CTL_DEL) {
+		item_free(item);
+		return 0;
+	}
+	if (event->events & EPOLLEXCLUSIVE)
+		return -EINVAL;
+	error = sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, item->fd, &registration);
+	if (error)
+		return error;
+	item->absent = 0;
+	item_arm(set, item, event);
+	if (item->in_ready)
+		wake_set(set);
+	return 0;
+}
+
 static long control_plain(struct set *set, struct item *item, int operation, int fd, const struct epoll_event *event)
 {
 	struct epoll_event registration = {0};
@@ -756,6 +994,8 @@ static long control_plain(struct set *set, struct item *item, int operation, int
 
 	if (event)
 		registration = registration_of(event);
+	if (item && item->absent)
+		return control_absent(set, item, operation, event);
 	error = sys_epoll_ctl(set->fd, operation, fd, operation == EPOLL_CTL_DEL ? NULL : &registration);
 	if (error || !item)
 		return error;
@@ -789,6 +1029,8 @@ long epoll_control(int set_fd, int operation, int fd, const struct epoll_event *
 	}
 	spinlock_acquire(&sets_lock);
 	item = item_find(set, sock, fd);
+	if (item) /* found by a descriptor that the program has: it is that of the registration again */
+		item->fd_closed = 0;
 	if (item && item->tagged) {
 		result = control_tagged(set, item, operation, &copied);
 	} else if (item || operation != EPOLL_CTL_ADD) {
@@ -836,8 +1078,9 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel,
 		return;
 	for (uint32_t at = socks[number - 1].first_item; at; at = items[at - 1].next_of_sock)
 		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
-			local_service(&socks[number - 1].end, items[at - 1].fd);
-			if (!dead || local_check_end(&socks[number - 1].end, items[at - 1].fd))
+			local_service(&socks[number - 1].end, item_fd(&items[at - 1]));
+			items[at - 1].looked_at = ring_published(&items[at - 1]);
+			if (!dead || local_check_end(&socks[number - 1].end, item_fd(&items[at - 1])))
 				ready_add(set, &items[at - 1]);
 		}
 }
@@ -858,9 +1101,59 @@ static void collect(struct set *set)
 static int has_events(const struct set *set)
 {
 	for (uint32_t at = set->ready_first; at; at = items[at - 1].next_ready)
-		if (item_events(&items[at - 1]))
+		if (edge_events(&items[at - 1]))
 			return 1;
 	return 0;
+}
+
+static int some_peer_is_gone(struct set *set)
+{
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		if (!pair_peer_lives(set->pairs[i].pair))
+			return 1;
+	return 0;
+}
+
+static int some_peer_is_unburied(struct set *set)
+{
+	for (uint32_t i = 0; i < set->pairs_count; i++)
+		if (!set->pairs[i].buried && !pair_peer_lives(set->pairs[i].pair))
+			return 1;
+	return 0;
+}
+
+/* A peer has died: whose bytes it has left unread is reset, and the kernel may have told of the end long ago. */
+static void bury(struct set *set)
+{
+	for (uint32_t i = 0; i < set->pairs_count; i++) {
+		struct pair *pair = set->pairs[i].pair;
+
+		store_relaxed(&pair->asked_ticks, 0);
+		for (uint32_t channel = 0; !pair_peer_lives(pair) && channel < SHM_CHANNELS_MAX; channel++)
+			collect_socket(set, pair, channel, 1);
+		if (pair_peer_lives(pair))
+			continue;
+		set->pairs[i].buried = 1; /* who polls the set would see it for ever */
+		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, pair->peer_fd, NULL);
+	}
+}
+
+/* The bells of a polled set speak for its rings: also when a receive has emptied them. First the bits, then the look; who
+ * sleeps on the set finds the bell again. */
+static void tell_by_bell(struct set *set)
+{
+	ask_for_bells(set);
+	collect(set);
+	if (some_peer_is_unburied(set))
+		bury(set);
+	if (!has_events(set)) {
+		for (uint32_t i = 0; i < set->pairs_count; i++)
+			pair_bell_empty(set->pairs[i].pair, (int)set->pairs[i].bell);
+		ask_for_bells(set); /* who rang just now has cleared the bit, and the bell is empty again */
+		collect(set);
+	}
+	if (has_events(set))
+		wake_set(set);
 }
 
 void epoll_set_is_polled(int set_fd)
@@ -870,22 +1163,40 @@ void epoll_set_is_polled(int set_fd)
 	if (!set)
 		return;
 	spinlock_acquire(&sets_lock);
-	if (!set->polled)
+	if (!set->polled) {
 		untag_all(set);
+		fetch_add(&polled_sets, 1);
+	}
 	set->polled = 1;
-	ask_for_bells(set);
-	collect(set);
-	if (has_events(set))
-		wake_set(set);
+	tell_by_bell(set);
 	spinlock_release(&sets_lock);
 }
 
+/* Some of the polled sets may be members of the one that is looked at. */
+static void tell_of_members(const struct set *except)
+{
+	if (likely(!load_relaxed(&polled_sets)))
+		return;
+	spinlock_acquire(&sets_lock);
+	for (uint32_t i = 0; i < SETS_MAX; i++)
+		if (sets[i].state && sets[i].polled && &sets[i] != except)
+			tell_by_bell(&sets[i]);
+	spinlock_release(&sets_lock);
+}
+
+/* A one-shot that has fired by its ring. EPOLL_CTL_MOD leaves the kernel showing errors and ends of it, once, which we
+ * filter, but who polls the set would see. */
 static void disarm(struct set *set, struct item *item)
 {
 	struct epoll_event none = {.events = EPOLLONESHOT, .data.u64 = item->data};
 
-	item->disabled = 1;
-	sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &none);
+	item->disabled = item->disarmed = 1;
+	if (item->fd_closed)
+		return;
+	if (set->polled)
+		withhold(set, item);
+	else
+		sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &none);
 }
 
 /* Moves ready items into `events`. Level-triggered ones stay in the list and are looked at again next time. */
@@ -953,28 +1264,6 @@ static struct item *item_of_event(struct set *set, const struct epoll_event *eve
 	return NULL;
 }
 
-static int some_peer_is_gone(struct set *set)
-{
-	for (uint32_t i = 0; i < set->pairs_count; i++)
-		if (!pair_peer_lives(set->pairs[i].pair))
-			return 1;
-	return 0;
-}
-
-/* A peer has died: whose bytes it has left unread is reset, and the kernel may have told of the end long ago. */
-static void bury(struct set *set)
-{
-	spinlock_acquire(&sets_lock);
-	for (uint32_t i = 0; i < set->pairs_count; i++) {
-		struct pair *pair = set->pairs[i].pair;
-
-		store_relaxed(&pair->asked_ticks, 0);
-		for (uint32_t channel = 0; !pair_peer_lives(pair) && channel < SHM_CHANNELS_MAX; channel++)
-			collect_socket(set, pair, channel, 1);
-	}
-	spinlock_release(&sets_lock);
-}
-
 static int is_tagged(const struct epoll_event *event)
 {
 	return (event->data.u64 & ITEM_DATA_MASK) == ITEM_DATA;
@@ -999,8 +1288,8 @@ static int translate(struct set *set, struct epoll_event *event, int gone)
 	event->data.u64 = item->data;
 	event->events &= item->deleted ? 0 : item->events | ALWAYS_EVENTS;
 	if (ended && !item->deleted && sock_is_engine(&socks[item->sock])) {
-		if (local_believe_end(&socks[item->sock].end, item->fd)) {
-			event->events |= kernel_events(item->fd, item->events & 0x7fff) & (item->events | ALWAYS_EVENTS);
+		if (local_believe_end(&socks[item->sock].end, item_fd(item))) {
+			event->events |= kernel_events(item_fd(item), item->events & 0x7fff) & (item->events | ALWAYS_EVENTS);
 			item->reset = item->events & EPOLLET && load_relaxed(&socks[item->sock].shared->pending_error);
 		}
 		event->events |= item_events(item);
@@ -1036,8 +1325,11 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 		struct epoll_event event = events[have + i];
 		int twin = 0;
 
-		if (event.data.u64 == DEATH_DATA)
+		if (event.data.u64 == DEATH_DATA) {
+			spinlock_acquire(&sets_lock);
 			bury(set);
+			spinlock_release(&sets_lock);
+		}
 		if (event.data.u64 == BELL_DATA || event.data.u64 == DEATH_DATA || !note_kernel_event(set, &event, gone))
 			continue;
 		while (twin < have && events[twin].data.u64 != event.data.u64)
@@ -1221,5 +1513,6 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 
 	if (set->forked == 1)
 		forked_use(set);
+	tell_of_members(set);
 	return wait_loop(set, set_fd, events, count, deadline_ns, mask);
 }

@@ -26,14 +26,16 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 /* The set is watched by a poll, a select or another set: its bell must speak for its rings. */
 void epoll_set_is_polled(int set_fd);
 
-/* The program did something to its socket for which Linux looks at edge-triggered items again: shutdown(2). */
-void epoll_edge(struct sock *sock);
+/* The program did something to its socket for which Linux looks at edge-triggered items again that want some of `events`:
+ * shutdown(2), SO_RCVLOWAT. */
+void epoll_edge(struct sock *sock, uint32_t events);
 /* Before an exec that leaves the set open: from now on the kernel alone has it, and its sockets, for good. */
 void epoll_set_passes(uint32_t set);
 
 /* Before the first set. 0, or -ENOMEM: then nothing is accelerated. */
 int epoll_start(void);
 void epoll_stop(void); /* see sock_stop */
+void epoll_fork_prepare(void); /* takes time for each socket in a set that an exec of the child leaves open */
 void epoll_fork_child(void);
 
 /* SO_RCVLOWAT: the ring and the kernel together have as many bytes. */

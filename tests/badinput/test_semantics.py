@@ -12,7 +12,7 @@ from tests.programs.harness import KERNEL, Programs
 
 pytestmark = pytest.mark.timeout(90)
 
-HELPERS = ("signals", "readiness", "descriptors", "pointers")
+HELPERS = ("signals", "readiness", "edges", "descriptors", "pointers")
 
 
 @pytest.mark.parametrize("name", HELPERS)
