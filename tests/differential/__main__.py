@@ -6,6 +6,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -121,11 +122,16 @@ def replay(arguments: argparse.Namespace, world: World) -> int:
     return 1
 
 
+def end_agents_too() -> None:
+    """A worker that is terminated ends its case in good order: agents that sleep in a call would be left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 def run_many(arguments: argparse.Namespace, world: World) -> Summary:
     summary = Summary()
     jobs = [(arguments.seed, number, world) for number in range(arguments.cases)]
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
+    with multiprocessing.get_context("fork").Pool(arguments.jobs, end_agents_too) as pool:
         for verdict in pool.imap_unordered(work, jobs, CHUNK):
             summary.cases += 1
             summary.once += bool(verdict.once)

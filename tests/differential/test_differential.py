@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .__main__ import LIBRARY, work, world_of
+from .__main__ import LIBRARY, end_agents_too, work, world_of
 from .case import Case, Step
 from .check import Verdict, World, check
 from .generate import generate
@@ -23,7 +23,7 @@ KERNEL = World({}, {})
 def verdicts(cases: int, world: World) -> list[Verdict]:
     """Up to the third case that differs: those take long, and three tell enough."""
     found: list[Verdict] = []
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with multiprocessing.get_context("fork").Pool(2, end_agents_too) as pool:
         for verdict in pool.imap_unordered(work, [(SEED, number, world) for number in range(cases)], 2):
             found.append(verdict)
             if sum(each.differs for each in found) >= DIFFERING_ENOUGH:
