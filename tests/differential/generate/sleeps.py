@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import socket as s
-from select import EPOLLET, EPOLLIN, EPOLLONESHOT, EPOLLRDHUP, POLLIN, POLLPRI
+from select import EPOLLET, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, POLLIN, POLLPRI
 
 from ..case import Value, end_of
 from .base import EPOLL_WAITS, FOREVER_MS, POLLRDHUP, POLLS, RECEIVES, SENDS, Holder
@@ -87,6 +87,48 @@ class Sleeps(Lives, Waits):
             self.do(holder.actor, "signal", signal=int(signal.SIGUSR1))
         self.do(peer.actor, "drain", fd=peer.slot)
         self.model.flight[end] = 0
+
+    def half_closed_peer_ends(self) -> None:
+        """Somebody waits for errors only; the other end has sent its end already, and goes with or without bytes unread."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers:
+            return
+        peer = self.random.choice(peers)
+        self.do(peer.actor, "shutdown", fd=peer.slot, how=int(s.SHUT_WR))
+        self.model.finished.add(end_of(peer.slot) or "")
+        if self.chance(70):
+            self.do(holder.actor, "send", fd=holder.slot, len=self.random.randint(1, 3000))
+        if self.chance(60):
+            items: Value = [[holder.slot, self.random.choice((0, POLLPRI))]]
+            self.do(holder.actor, "poll", items=items, timeout_ms=20_000, api=self.random.choice(POLLS))
+        else:
+            epoll = self.epoll_of(holder.actor)
+            self.watch(epoll, holder, self.random.choice((0, EPOLLET, EPOLLIN | EPOLLET, EPOLLIN | EPOLLOUT | EPOLLET)))
+            for _ in range(2):
+                self.do(holder.actor, "epoll_wait", epfd=epoll, timeout_ms=self.random.choice((0, 20_000)))
+        if self.chance(50):
+            self.kill(peer.actor)
+        else:
+            self.close(peer)
+        if self.chance(70):
+            self.look_at_end(holder)
+
+    def closed_under_a_sleeper(self) -> None:
+        """A thread closes what another sleeps on: the call holds the socket until it ends."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or self.under_way_to(holder) or not self.may_block(holder):
+            return
+        others = [h for h in self.model.holders if h.slot == holder.slot and h.actor[0] == holder.actor[0]]
+        others = [h for h in others if h.actor != holder.actor and h.actor[1] in "01" and holder.actor[1] in "01"]
+        if self.topology != "threads" or not others:
+            return
+        self.do(holder.actor, "recv", fd=holder.slot, len=100, api=self.random.choice(("recv", "read", "recvmsg")))
+        self.close(others[0])
+        peer = self.random.choice(peers)
+        self.do(peer.actor, "send", fd=peer.slot, len=self.random.choice((1, 100, 5000)), flags=int(s.MSG_NOSIGNAL))
+        self.look_at_end(peer)
 
     def signals(self) -> None:
         actors = [a for a in self.actors() if a not in ("c1", "s1")]

@@ -47,6 +47,22 @@ class Transfers(Base):
         if end not in self.model.finished:
             self.model.flight[end] = under_way + size
 
+    def held_back(self) -> None:
+        """What is sent with MSG_MORE is not shown before the next send without it."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or self.model.flight.get(end_of(holder.slot) or "", 0) > STRICT_FLIGHT:
+            return
+        peer, more = self.random.choice(peers), self.random.choice((1, 100))
+        self.do(holder.actor, "setsockopt", fd=holder.slot, level=6, name=TCP_NODELAY, value=1)
+        self.do(holder.actor, "send", fd=holder.slot, len=more, flags=int(s.MSG_MORE))
+        self.do(peer.actor, "ioctl", fd=peer.slot, api="FIONREAD")
+        self.do(holder.actor, "send", fd=holder.slot, len=10)
+        self.do(peer.actor, "ioctl", fd=peer.slot, api="FIONREAD")
+        end = end_of(holder.slot) or ""
+        if end not in self.model.finished:
+            self.model.flight[end] = self.model.flight.get(end, 0) + more + 10
+
     def receive_size(self, waiting: int) -> int:
         pick = self.random
         return pick.choice(
