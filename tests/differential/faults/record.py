@@ -1,0 +1,37 @@
+"""RESULTS.md: what `./dev faults --record` found, a row a fault. Rows of faults that were not tried now stay as they are."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+
+RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+HEAD = """# Seeded faults and when they were found
+
+Written by `./dev faults --record`: how many cases of `./dev diff` with that seed were tried when the fault showed (at most
+2000 unless `--cases` says otherwise). Numbers before a rule are sections of [local-transport.md](../../../docs/local-transport.md);
+a rule without one is Linux's.
+
+| fault | breaks | cases | seed | date |
+|---|---|---|---|---|
+"""
+
+
+def rows() -> dict[str, str]:
+    """Name → its row."""
+    if not RESULTS.exists():
+        return {}
+    lines = RESULTS.read_text().splitlines()
+    return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
+
+
+def record(results: dict[str, tuple[str, int | None]], names: list[str], seed: int) -> None:
+    """`results`: name → rule, and the cases it took (None: it stayed hidden). `names`: all faults there are."""
+    today = datetime.date.today().isoformat()
+    kept = rows()
+    for name, (rule, cases) in results.items():
+        kept[name] = f"| `{name}` | {rule} | {'hidden' if cases is None else cases} | {seed} | {today} |"
+    table = [kept[name] for name in sorted(kept) if name in names]
+    hidden = sum("| hidden |" in row for row in table)
+    total = f"\n{len(names)} faults, {len(table)} tried, {len(table) - hidden} found.\n"
+    RESULTS.write_text(HEAD + "\n".join(table) + "\n" + total)
