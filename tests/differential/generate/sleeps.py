@@ -114,6 +114,24 @@ class Sleeps(Lives, Waits):
         if self.chance(70):
             self.look_at_end(holder)
 
+    def low_water(self) -> None:
+        """A receive that sleeps goes on when as much as SO_RCVLOWAT is there, also where it wants less."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or self.under_way_to(holder) or not self.may_block(holder):
+            return
+        peer, end = self.random.choice(peers), end_of(holder.slot) or ""
+        if end in self.model.finished:  # the acknowledgement of FIN, which may be late, wakes the receive too
+            return
+        self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_RCVLOWAT), value=100)
+        timed = {"timed": 1} if end in self.model.timeouts else {}
+        self.do(holder.actor, "recv", fd=holder.slot, len=self.random.choice((10, 200)), **timed)
+        for size in (20, self.random.choice((79, 80, 200))):
+            self.do(peer.actor, "send", fd=peer.slot, len=size)
+        if self.chance(70):
+            self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_RCVLOWAT), value=1)
+        self.do(holder.actor, "drain", fd=holder.slot)
+
     def closed_under_a_sleeper(self) -> None:
         """A thread closes what another sleeps on: the call holds the socket until it ends."""
         holder = self.holder()

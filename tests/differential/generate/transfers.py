@@ -126,6 +126,20 @@ class Transfers(Base):
                 self.do(one.actor, "send", fd=one.slot, len=size, api=self.random.choice(("send", "write", "writev")))
                 self.do(two.actor, "recv", fd=two.slot, len=size, flags=int(s.MSG_WAITALL))
 
+    def large_requests(self) -> None:
+        """Requests that no ring holds, and small answers: what is sent next must not wait for a late acknowledgement."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or self.under_way_to(holder) or self.under_way_to(peers[0]):
+            return
+        peer, ring = self.random.choice(peers), self.options["ring_bytes"]
+        for size in [ring + self.random.randint(1, 3000)] * self.random.randint(2, 5) + [10]:
+            self.do(holder.actor, "send", fd=holder.slot, len=min(size, STRICT_FLIGHT))
+            self.do(peer.actor, "ioctl", fd=peer.slot, api="FIONREAD")
+            self.do(peer.actor, "recv", fd=peer.slot, len=min(size, STRICT_FLIGHT), flags=int(s.MSG_WAITALL))
+            self.do(peer.actor, "send", fd=peer.slot, len=10)
+            self.do(holder.actor, "recv", fd=holder.slot, len=10)
+
     def zero_length(self) -> None:
         holder = self.holder()
         if holder is None:
@@ -154,14 +168,28 @@ class Transfers(Base):
         if holder is None or not peers:
             return
         size = self.random.choice((1, 3, 100))
-        self.do(holder.actor, "send", fd=holder.slot, len=size, flags=int(s.MSG_OOB))
         peer = self.random.choice(peers)
+        if self.chance(50) and not self.under_way_to(peer):
+            self.both_carriers(holder, peer)
+        self.do(holder.actor, "send", fd=holder.slot, len=size, flags=int(s.MSG_OOB))
         self.do(peer.actor, "ioctl", fd=peer.slot, api="SIOCATMARK")
         self.do(peer.actor, "poll", items=[[peer.slot, POLLIN | POLLPRI]], timeout_ms=0)
         if self.chance(70):
             self.do(peer.actor, "recv", fd=peer.slot, len=1, flags=int(s.MSG_OOB))
         end = end_of(holder.slot) or ""
         self.model.flight[end] = self.model.flight.get(end, 0) + size - 1
+
+    def both_carriers(self, holder: Holder, peer: Holder) -> None:
+        """Unread bytes in the kernel, since no ring holds them, and unread bytes in the ring behind them."""
+        large = self.options["ring_bytes"] + 1000
+        if large > STRICT_FLIGHT:
+            return
+        self.do(holder.actor, "send", fd=holder.slot, len=large)
+        self.do(peer.actor, "recv", fd=peer.slot, len=100, flags=int(s.MSG_DONTWAIT))
+        self.do(holder.actor, "send", fd=holder.slot, len=50)
+        end = end_of(holder.slot) or ""
+        if end not in self.model.finished:
+            self.model.flight[end] = self.model.flight.get(end, 0) + large - 50
 
     def stdio(self) -> None:
         holder = self.holder()
