@@ -68,20 +68,26 @@ class Lives(Transfers):
         self.do(holder.actor, "dup", fd=holder.slot, api=api, target=60 + self.names, new=name)
         self.model.holders.append(Holder(holder.actor, name))
 
-    def fork(self) -> None:
-        parents = [a for a in self.actors() if a in ("c0", "s0")]
-        if not parents or (self.topology == "threads" and self.chance(50)):
-            return
-        parent = self.random.choice(parents)
+    def fork_of(self, parent: str) -> str | None:
         names = [f"{parent[0]}2"] if self.topology == "family" else [f"{parent[0]}2", f"{parent[0]}3"]
         free = [name for name in names if name not in self.model.children]
         if not free:
-            return
+            return None
         child = free[0]
         self.model.children[child] = parent
         self.do(parent, "fork", new=child)
         inherited = [Holder(child, slot) for slot in sorted({h.slot for h in self.model.holders if h.actor == parent})]
         self.model.holders += inherited
+        return child
+
+    def fork(self) -> None:
+        parents = [a for a in self.actors() if a in ("c0", "s0")]
+        if not parents or (self.topology == "threads" and self.chance(50)):
+            return
+        parent = self.random.choice(parents)
+        child = self.fork_of(parent)
+        if child is None:
+            return
         if self.chance(25):
             self.execute(child)
         if self.chance(35):

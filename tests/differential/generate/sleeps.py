@@ -6,10 +6,11 @@ import signal
 import socket as s
 from select import EPOLLET, EPOLLIN, EPOLLONESHOT, EPOLLOUT, EPOLLRDHUP, POLLIN, POLLPRI
 
-from ..case import Value, end_of
+from ..case import Value, end_of, other_end
 from .base import EPOLL_WAITS, FOREVER_MS, POLLRDHUP, POLLS, RECEIVES, SENDS, Holder
 from .lives import Lives
-from .waits import Waits
+from .transfers import STRICT_FLIGHT
+from .waits import EPOLL_ADD, Waits
 
 
 class Sleeps(Lives, Waits):
@@ -88,6 +89,86 @@ class Sleeps(Lives, Waits):
         self.do(peer.actor, "drain", fd=peer.slot)
         self.model.flight[end] = 0
 
+    def fresh_set(self, holder: Holder, events: int) -> str:
+        name = self.fresh("e")
+        self.do(holder.actor, "epoll_create", new=name)
+        self.model.epolls.append(Holder(holder.actor, name))
+        data = self.data_of(holder.slot)
+        self.do(holder.actor, "epoll_ctl", epfd=name, fd=holder.slot, op=EPOLL_ADD, events=events, data=data)
+        return name
+
+    def polled_set(self) -> None:
+        """A set of one socket is itself polled, or a member of another set, before or after bytes come."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers:
+            return
+        peer, end = self.random.choice(peers), end_of(holder.slot) or ""
+        name = self.fresh_set(holder, EPOLLIN | self.random.choice((0, 0, EPOLLET, EPOLLOUT | EPOLLET)))
+        asleep = self.chance(50) and not self.under_way_to(holder)
+        if not asleep:
+            self.do(peer.actor, "send", fd=peer.slot, len=10)
+        timeout = 20_000 if asleep else 0
+        if self.chance(60):
+            self.do(holder.actor, "poll", items=[[name, POLLIN]], timeout_ms=timeout)
+        else:
+            outer = self.fresh("e")
+            self.do(holder.actor, "epoll_create", new=outer)
+            self.do(holder.actor, "epoll_ctl", epfd=outer, fd=name, op=EPOLL_ADD, events=EPOLLIN, data=7)
+            self.do(holder.actor, "epoll_wait", epfd=outer, timeout_ms=timeout)
+        if asleep:
+            self.do(peer.actor, "send", fd=peer.slot, len=10)
+        self.do(holder.actor, "epoll_wait", epfd=name, timeout_ms=0)
+        if other_end(end) not in self.model.finished:
+            self.model.flight[other_end(end)] = self.under_way_to(holder) + 10
+
+    def writable_set(self) -> None:
+        """What is sent goes by the ring, then by the kernel: a set goes on showing that more may be sent."""
+        holder = self.holder()
+        end = end_of(holder.slot) or "" if holder else ""
+        if holder is None or not self.peers_of(holder) or self.model.flight.get(end, 0) or end in self.model.finished:
+            return
+        name = self.fresh_set(holder, EPOLLIN | EPOLLOUT)
+        for size in (10, min(self.options["ring_bytes"] + 1000, STRICT_FLIGHT - 10)):
+            self.do(holder.actor, "send", fd=holder.slot, len=size)
+            self.do(holder.actor, "epoll_wait", epfd=name, timeout_ms=0)
+            self.model.flight[end] = self.model.flight.get(end, 0) + size
+
+    def closed_but_shared(self) -> None:
+        """A set goes on showing a socket that was closed here, as long as another process holds it."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or holder.actor not in ("c0", "s0") or self.topology not in ("two", "family"):
+            return
+        peer, end = self.random.choice(peers), end_of(holder.slot) or ""
+        name = self.fresh_set(holder, EPOLLIN | self.random.choice((0, EPOLLRDHUP, EPOLLRDHUP | EPOLLET)))
+        if self.fork_of(holder.actor) is None:
+            return
+        for act in self.random.sample((0, 1), k=2):
+            if act:
+                self.close(holder)
+            else:
+                self.do(peer.actor, "send", fd=peer.slot, len=10)
+        self.do(holder.actor, "epoll_wait", epfd=name, timeout_ms=0)
+        if other_end(end) not in self.model.finished:
+            self.model.flight[other_end(end)] = self.under_way_to(holder) + 10
+
+    def edge_by_shutdown(self) -> None:
+        """An edge-triggered item has shown its bytes; then the program's own shutdown is an edge."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers:
+            return
+        name = self.fresh_set(holder, EPOLLIN | EPOLLET | self.random.choice((0, EPOLLOUT, EPOLLRDHUP)))
+        peer, end = self.random.choice(peers), end_of(holder.slot) or ""
+        self.do(peer.actor, "send", fd=peer.slot, len=10)
+        self.do(holder.actor, "epoll_wait", epfd=name, timeout_ms=0)
+        self.do(holder.actor, "shutdown", fd=holder.slot, how=int(s.SHUT_WR))
+        self.do(holder.actor, "epoll_wait", epfd=name, timeout_ms=0)
+        self.model.finished.add(end)
+        if other_end(end) not in self.model.finished:
+            self.model.flight[other_end(end)] = self.under_way_to(holder) + 10
+
     def half_closed_peer_ends(self) -> None:
         """Somebody waits for errors only; the other end has sent its end already, and goes with or without bytes unread."""
         holder = self.holder()
@@ -126,7 +207,7 @@ class Sleeps(Lives, Waits):
         self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_RCVLOWAT), value=100)
         timed = {"timed": 1} if end in self.model.timeouts else {}
         self.do(holder.actor, "recv", fd=holder.slot, len=self.random.choice((10, 200)), **timed)
-        for size in (20, self.random.choice((79, 80, 200))):
+        for size in (20, self.random.choice((80, 200))):
             self.do(peer.actor, "send", fd=peer.slot, len=size)
         if self.chance(70):
             self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_RCVLOWAT), value=1)
