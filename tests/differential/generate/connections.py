@@ -6,10 +6,11 @@ import socket as s
 from select import POLLIN, POLLOUT
 
 from ..case import end_of
-from .base import F_GETFD, F_GETFL, F_SETFL, O_NONBLOCK, O_RDWR, POLLRDHUP, TCP_INFO, TCP_NODELAY, Base, Holder
+from .base import F_GETFD, F_GETFL, F_SETFL, O_NONBLOCK, O_RDWR, POLLRDHUP, TCP_INFO, TCP_NODELAY, Holder
+from .beginnings import Beginnings
 
 
-class Connections(Base):
+class Connections(Beginnings):
     def connection(self) -> None:
         pick = self.random
         number = len({(end_of(h.slot) or "")[:-1] for h in self.model.holders})
@@ -43,8 +44,7 @@ class Connections(Base):
         self.model.holders += [Holder("c0", f"{name}c"), Holder("s0", f"{name}s")]
         if self.topology == "threads":
             self.model.holders += [Holder("c1", f"{name}c"), Holder("s1", f"{name}s")]
-        if self.chance(94):
-            self.warm_up(name)
+        self.begin(name)
 
     def meet(self, name: str, listener: str, family: int, address: str) -> None:
         pick = self.random
@@ -72,17 +72,6 @@ class Connections(Base):
         if self.chance(60) and f"{name}c" in self.model.nonblocking:
             self.model.nonblocking.discard(f"{name}c")
             self.do("c0", "fcntl", fd=f"{name}c", command=F_SETFL, value=O_RDWR)
-
-    def warm_up(self, name: str) -> None:
-        """A few turns, so that both ends can attach."""
-        for _ in range(self.random.randint(3, 5)):
-            size = self.random.choice((1, 1, 64, 1000))
-            for sender, receiver in (
-                (("c0", f"{name}c"), ("s0", f"{name}s")),
-                (("s0", f"{name}s"), ("c0", f"{name}c")),
-            ):
-                self.do(sender[0], "send", fd=sender[1], len=size)
-                self.do(receiver[0], "recv", fd=receiver[1], len=size + 8)
 
     def another(self) -> None:
         connections = {(end_of(h.slot) or "")[:-1] for h in self.model.holders}
