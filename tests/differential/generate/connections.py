@@ -81,6 +81,21 @@ class Connections(Beginnings):
             if f"k{len(connections)}" not in used:
                 self.connection()
 
+    def channel_used_again(self) -> None:
+        """A child holds alone what its parent had and the other end has left; meanwhile there is a new connection."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or holder.actor not in ("c0", "s0") or self.topology not in ("two", "family"):
+            return
+        child = self.fork_of(holder.actor)
+        if child is None:
+            return
+        self.close(holder)
+        self.do(peers[0].actor, "send", fd=peers[0].slot, len=self.random.randint(1, 3000))
+        self.close(peers[0])
+        self.another()
+        self.do(child, "drain", fd=holder.slot)
+
     def refused(self) -> None:
         """connect to nobody, and to somebody who never accepts."""
         actors = [a for a in self.actors() if a == "c0"]
@@ -164,6 +179,8 @@ class Connections(Beginnings):
                     holder.actor, "fcntl", fd=holder.slot, command=F_SETFL, value=O_RDWR | (O_NONBLOCK if on else 0)
                 )
             (self.model.nonblocking.add if on else self.model.nonblocking.discard)(end)
+            if on and not self.under_way_to(holder):
+                self.do(holder.actor, "recv", fd=holder.slot, len=10)
 
     def bad_descriptor(self) -> None:
         actors = self.actors()

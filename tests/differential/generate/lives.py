@@ -106,7 +106,7 @@ class Lives(Transfers):
         actor = self.random.choice(actors)
         mine = [h for h in self.model.holders if h.actor == actor]
         closes = [h for h in mine if self.chance(15)]
-        env = self.random.choices(("keep", "drop"), (4, 1))[0]
+        env = self.random.choices(("keep", "drop"), (3, 1))[0]
         by_kernel = env == "drop" or any(e.actor == actor for e in self.model.epolls)
         if by_kernel and not all(self.fits_the_kernel(h) for h in mine):
             return

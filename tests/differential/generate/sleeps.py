@@ -176,9 +176,11 @@ class Sleeps(Lives, Waits):
         if holder is None or not peers:
             return
         peer = self.random.choice(peers)
+        if self.chance(70):
+            self.do(holder.actor, "send", fd=holder.slot, len=self.random.randint(1, 3000))
         self.do(peer.actor, "shutdown", fd=peer.slot, how=int(s.SHUT_WR))
         self.model.finished.add(end_of(peer.slot) or "")
-        if self.chance(70):
+        if self.chance(30):
             self.do(holder.actor, "send", fd=holder.slot, len=self.random.randint(1, 3000))
         if self.chance(60):
             items: Value = [[holder.slot, self.random.choice((0, POLLPRI))]]
@@ -212,6 +214,22 @@ class Sleeps(Lives, Waits):
         if self.chance(70):
             self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_RCVLOWAT), value=1)
         self.do(holder.actor, "drain", fd=holder.slot)
+
+    def two_sleepers(self) -> None:
+        """Where a set has the only bell, a thread that sleeps in a receive has none; another wakes before it."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or self.under_way_to(holder) or not self.may_block(holder):
+            return
+        if self.topology != "threads" or holder.actor not in ("c0", "s0"):
+            return
+        self.options["bells"] = 1
+        self.fresh_set(holder, EPOLLIN)
+        self.do(holder.actor, "recv", fd=holder.slot, len=10)
+        other = holder.actor[0] + "1"
+        self.do(other, "poll", items=[[holder.slot, POLLIN]], timeout_ms=12, timed=1)
+        peer = self.random.choice(peers)
+        self.do(peer.actor, "send", fd=peer.slot, len=10, flags=int(s.MSG_NOSIGNAL))
 
     def closed_under_a_sleeper(self) -> None:
         """A thread closes what another sleeps on: the call holds the socket until it ends."""
