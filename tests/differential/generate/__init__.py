@@ -63,7 +63,6 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.bad_pointer, 2),
     (Generator.out_of_band, 0.8),
     (Generator.stdio, 0.8),
-    (Generator.stdio_after_the_end, 0.3),
     (Generator.splice, 0.8),
     (Generator.poll, 9),
     (Generator.epoll_change, 7),

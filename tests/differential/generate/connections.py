@@ -163,6 +163,8 @@ class Connections(Beginnings):
             if way == "oobinline" and self.chance(70):
                 return
             self.do(holder.actor, "setsockopt", fd=holder.slot, level=level, name=name, value=value)
+            if way == "lowat":
+                self.model.low_waters.add(end)
             if way == "rcvtimeo" and value == 12_000:
                 self.model.timeouts.add(end)
                 if not self.under_way_to(holder):

@@ -104,6 +104,8 @@ class Sleeps(Lives, Waits):
         if holder is None or not peers:
             return
         peer, end = self.random.choice(peers), end_of(holder.slot) or ""
+        if end in self.model.low_waters:  # a bell says only that the ring has bytes
+            return
         name = self.fresh_set(holder, EPOLLIN | self.random.choice((0, 0, EPOLLET, EPOLLOUT | EPOLLET)))
         asleep = self.chance(50) and not self.under_way_to(holder)
         if not asleep:
@@ -207,6 +209,7 @@ class Sleeps(Lives, Waits):
         if end in self.model.finished:  # the acknowledgement of FIN, which may be late, wakes the receive too
             return
         self.do(holder.actor, "setsockopt", fd=holder.slot, level=1, name=int(s.SO_RCVLOWAT), value=100)
+        self.model.low_waters.add(end)
         timed = {"timed": 1} if end in self.model.timeouts else {}
         self.do(holder.actor, "recv", fd=holder.slot, len=self.random.choice((10, 200)), **timed)
         for size in (20, self.random.choice((80, 200))):

@@ -205,21 +205,6 @@ class Transfers(Base):
             self.do(holder.actor, "send", fd=holder.slot, len=size, api=self.random.choice(("stdio", "dprintf")))
             self.model.flight[end] = self.model.flight.get(end, 0) + size
 
-    def stdio_after_the_end(self) -> None:
-        """libc reads what was sent by an end that sends no more."""
-        holder = self.holder()
-        peers = self.peers_of(holder) if holder else []
-        if holder is None or not peers or self.under_way_to(holder) or not self.may_block(holder):
-            return
-        size, end = self.random.randint(2, 3000), end_of(peers[0].slot) or ""
-        if end in self.model.finished:
-            return
-        self.do(peers[0].actor, "send", fd=peers[0].slot, len=size)
-        self.do(peers[0].actor, "shutdown", fd=peers[0].slot, how=int(s.SHUT_WR))
-        self.model.finished.add(end)
-        self.do(holder.actor, "recv", fd=holder.slot, len=size // 2, api="stdio")
-        self.do(holder.actor, "drain", fd=holder.slot)
-
     def splice(self) -> None:
         holder = self.holder()
         if holder is None:
