@@ -127,9 +127,12 @@ def look_for(name: str, rule: str, library: Path, search: Search) -> Result:
     return Result(name, rule, False, search.cases)
 
 
-def one_fault(patch: Path, library: Path, search: Search) -> Result:
+def one_fault(patch: Path, library: Path, search: Search, recorded: bool) -> Result:
     result = look_for(patch.stem, rule_of(patch), library, search)
     print(result, flush=True)
+    if recorded:
+        names = [each.stem for each in HERE.glob("*.patch")]
+        record(result.name, result.rule, result.cases if result.found else None, search.seed, names)
     return result
 
 
@@ -147,7 +150,7 @@ def build_all(patches: list[Path], tree: Path) -> int:
 def search_all(patches: list[Path], tree: Path, arguments: argparse.Namespace) -> list[Result]:
     sound = build_with(None, tree)
     search = Search(arguments.cases, arguments.seed, arguments.jobs, tree, sound)
-    return [one_fault(patch, build_with(patch, tree), search) for patch in patches]
+    return [one_fault(patch, build_with(patch, tree), search, arguments.record) for patch in patches]
 
 
 def parse() -> argparse.Namespace:
@@ -165,7 +168,6 @@ def parse() -> argparse.Namespace:
 def main() -> int:
     arguments = parse()
     patches = sorted(HERE.glob("*.patch"))
-    names = [patch.stem for patch in patches]
     if arguments.only:
         patches = [patch for patch in patches if patch.stem in arguments.only]
     if not patches:
@@ -181,8 +183,6 @@ def main() -> int:
             return 2
     if arguments.json:
         arguments.json.write_text(json.dumps([vars(result) for result in results], indent=1))
-    if arguments.record:
-        record({r.name: (r.rule, r.cases if r.found else None) for r in results}, names, arguments.seed)
     found = sum(result.found for result in results)
     print(f"{found} of {len(results)} seeded faults found")
     return 0 if found == len(results) else 1

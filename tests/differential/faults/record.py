@@ -25,13 +25,12 @@ def rows() -> dict[str, str]:
     return {line.split("`")[1]: line for line in lines if line.startswith("| `")}
 
 
-def record(results: dict[str, tuple[str, int | None]], names: list[str], seed: int) -> None:
-    """`results`: name → rule, and the cases it took (None: it stayed hidden). `names`: all faults there are."""
+def record(name: str, rule: str, cases: int | None, seed: int, names: list[str]) -> None:
+    """`cases`: how many it took; None: it stayed hidden. `names`: all faults there are."""
     today = datetime.date.today().isoformat()
     kept = rows()
-    for name, (rule, cases) in results.items():
-        kept[name] = f"| `{name}` | {rule} | {'hidden' if cases is None else cases} | {seed} | {today} |"
-    table = [kept[name] for name in sorted(kept) if name in names]
+    kept[name] = f"| `{name}` | {rule} | {'hidden' if cases is None else cases} | {seed} | {today} |"
+    table = [kept[each] for each in sorted(kept) if each in names]
     hidden = sum("| hidden |" in row for row in table)
     total = f"\n{len(names)} faults, {len(table)} tried, {len(table) - hidden} found.\n"
     RESULTS.write_text(HEAD + "\n".join(table) + "\n" + total)

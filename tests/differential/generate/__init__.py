@@ -32,7 +32,7 @@ class Generator(Connections, Sleeps):
 
     def make(self) -> Case:
         self.connection()
-        methods, weights = zip(*WEIGHTS, strict=True)
+        methods, weights = zip(*(WEIGHTS + OF_THREADS if self.topology == "threads" else WEIGHTS), strict=True)
         target = len(self.steps) + self.random.randint(WALK_MIN, WALK_MAX)
         for _ in range(200):
             if len(self.steps) >= target or not self.actors():
@@ -46,7 +46,6 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.send, 24),
     (Generator.receive, 24),
     (Generator.ping_pong, 8),
-    (Generator.large_requests, 0.8),
     (Generator.blocked_receive, 10),
     (Generator.blocked_send, 0.7),
     (Generator.low_water, 0.8),
@@ -55,8 +54,6 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.closed_but_shared, 0.4),
     (Generator.edge_by_shutdown, 0.5),
     (Generator.half_closed_peer_ends, 0.8),
-    (Generator.closed_under_a_sleeper, 0.8),
-    (Generator.two_sleepers, 0.8),
     (Generator.held_back, 1),
     (Generator.drain, 3),
     (Generator.zero_length, 1.5),
@@ -83,6 +80,11 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.refused, 0.6),
     (Generator.another, 1.2),
     (Generator.channel_used_again, 0.4),
+]
+
+OF_THREADS: list[tuple[Callable[[Generator], None], float]] = [
+    (Generator.closed_under_a_sleeper, 4),
+    (Generator.two_sleepers, 4),
 ]
 
 

@@ -222,11 +222,11 @@ class Sleeps(Lives, Waits):
         """Where a set has the only bell, a thread that sleeps in a receive has none; another wakes before it."""
         holder = self.holder()
         peers = self.peers_of(holder) if holder else []
-        if holder is None or not peers or self.under_way_to(holder) or not self.may_block(holder):
-            return
-        if self.topology != "threads" or holder.actor not in ("c0", "s0"):
+        if holder is None or not peers or not self.may_block(holder) or holder.actor not in ("c0", "s0"):
             return
         self.options["bells"] = 1
+        self.do(holder.actor, "drain", fd=holder.slot)
+        self.model.flight[other_end(end_of(holder.slot) or "")] = 0
         self.fresh_set(holder, EPOLLIN)
         self.do(holder.actor, "recv", fd=holder.slot, len=10)
         other = holder.actor[0] + "1"
@@ -242,7 +242,7 @@ class Sleeps(Lives, Waits):
             return
         others = [h for h in self.model.holders if h.slot == holder.slot and h.actor[0] == holder.actor[0]]
         others = [h for h in others if h.actor != holder.actor and h.actor[1] in "01" and holder.actor[1] in "01"]
-        if self.topology != "threads" or not others:
+        if not others:
             return
         self.do(holder.actor, "recv", fd=holder.slot, len=100, api=self.random.choice(("recv", "read", "recvmsg")))
         self.close(others[0])

@@ -126,20 +126,6 @@ class Transfers(Base):
                 self.do(one.actor, "send", fd=one.slot, len=size, api=self.random.choice(("send", "write", "writev")))
                 self.do(two.actor, "recv", fd=two.slot, len=size, flags=int(s.MSG_WAITALL))
 
-    def large_requests(self) -> None:
-        """Requests that no ring holds, and small answers: what is sent next must not wait for a late acknowledgement."""
-        holder = self.holder()
-        peers = self.peers_of(holder) if holder else []
-        if holder is None or not peers or self.under_way_to(holder) or self.under_way_to(peers[0]):
-            return
-        peer, ring = self.random.choice(peers), self.options["ring_bytes"]
-        for size in [ring + self.random.randint(1, 3000)] * self.random.randint(2, 5) + [10]:
-            self.do(holder.actor, "send", fd=holder.slot, len=min(size, STRICT_FLIGHT))
-            self.do(peer.actor, "ioctl", fd=peer.slot, api="FIONREAD")
-            self.do(peer.actor, "recv", fd=peer.slot, len=min(size, STRICT_FLIGHT), flags=int(s.MSG_WAITALL))
-            self.do(peer.actor, "send", fd=peer.slot, len=10)
-            self.do(holder.actor, "recv", fd=holder.slot, len=10)
-
     def zero_length(self) -> None:
         holder = self.holder()
         if holder is None:
