@@ -1,4 +1,4 @@
-"""The seeded faults follow the code: each still applies (`./dev faults --build-only` compiles them, `./dev faults` looks)."""
+"""The seeded faults follow the code: each applies (`./dev faults --build-only` compiles them, `./dev faults` looks)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""RESULTS.md: what `./dev faults --record` found, a row a fault. Rows of faults that were not tried now stay as they are."""
+"""RESULTS.md: what `./dev faults --record` found, a row a fault. Rows of faults that are not tried stay as they are."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 HEAD = """# Seeded faults and when they were found
 
-Written by `./dev faults --record`: how many cases of `./dev diff` with that seed were tried when the fault showed (at most
-2000 unless `--cases` says otherwise). Numbers before a rule are sections of [local-transport.md](../../../docs/local-transport.md);
-a rule without one is Linux's.
+Written by `./dev faults --record`: how many cases of `./dev diff` with that seed were tried when the fault showed.
+Numbers before a rule are sections of [local-transport.md](../../../docs/local-transport.md); a rule without one is
+Linux's.
 
 | fault | breaks | cases | seed | date |
 |---|---|---|---|---|

@@ -110,6 +110,10 @@ class Lives(Transfers):
         by_kernel = env == "drop" or any(e.actor == actor for e in self.model.epolls)
         if by_kernel and not all(self.fits_the_kernel(h) for h in mine):
             return
+        peers = self.peers_of(mine[0])
+        if env == "drop" and peers:  # unread: the program that comes knows nothing of rings
+            self.do(peers[0].actor, "send", fd=peers[0].slot, len=10)
+            self.model.flight[end_of(peers[0].slot) or ""] = self.under_way_to(mine[0]) + 10
         for holder in closes:
             self.do(actor, "fcntl", fd=holder.slot, command=F_SETFD, value=FD_CLOEXEC)
         self.do(actor, "exec", env=env)

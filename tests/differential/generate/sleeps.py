@@ -172,7 +172,7 @@ class Sleeps(Lives, Waits):
             self.model.flight[other_end(end)] = self.under_way_to(holder) + 10
 
     def half_closed_peer_ends(self) -> None:
-        """Somebody waits for errors only; the other end has sent its end already, and goes with or without bytes unread."""
+        """Somebody waits for errors; the other end has sent its end already, and goes with or without bytes unread."""
         holder = self.holder()
         peers = self.peers_of(holder) if holder else []
         if holder is None or not peers:
