@@ -1,9 +1,9 @@
 """`./dev faults [--only NAME]`: applies each patch to a copy, builds it, and runs the tester.
 
-A fault counts as found when one of `--cases` cases shows a difference that the tree without the fault does not show in
-the same case; the tester is given no hint. `--build-only` asks whether all patches still apply and compile. The head of a
-patch (the lines before its first `---`) names the rule that it breaks. `--record` writes what was found into RESULTS.md.
-Ends with status 1 when a fault stays hidden.
+A fault counts as found when one of `--cases` cases shows a difference that the tree without the fault does not show
+in the same case; the tester is given no hint. `--build-only` asks whether all patches still apply and compile. The head
+of a patch (the lines before its first `---`) names the rule that it breaks. `--record` writes what was found into
+RESULTS.md. Ends with status 1 when a fault stays hidden.
 """
 
 from __future__ import annotations
