@@ -79,7 +79,7 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.signals, 2.5),
     (Generator.refused, 0.6),
     (Generator.another, 1.2),
-    (Generator.channel_used_again, 0.4),
+    (Generator.left_to_a_child, 0.8),
 ]
 
 OF_THREADS: list[tuple[Callable[[Generator], None], float]] = [

@@ -81,8 +81,8 @@ class Connections(Beginnings):
             if f"k{len(connections)}" not in used:
                 self.connection()
 
-    def channel_used_again(self) -> None:
-        """A child holds alone what its parent had and the other end has left; meanwhile there is a new connection."""
+    def left_to_a_child(self) -> None:
+        """A child holds alone what its parent had; the other end goes, and a new connection comes, or the child goes."""
         holder = self.holder()
         peers = self.peers_of(holder) if holder else []
         if holder is None or not peers or holder.actor not in ("c0", "s0") or self.topology not in ("two", "family"):
@@ -90,11 +90,20 @@ class Connections(Beginnings):
         child = self.fork_of(holder.actor)
         if child is None:
             return
-        self.close(holder)
-        self.do(peers[0].actor, "send", fd=peers[0].slot, len=self.random.randint(1, 3000))
-        self.close(peers[0])
-        self.another()
-        self.do(child, "drain", fd=holder.slot)
+        peer, size = peers[0], self.random.randint(1, 3000)
+        for act in self.random.sample((0, 1), k=2):
+            if act:
+                self.close(holder)
+            else:
+                self.do(peer.actor, "send", fd=peer.slot, len=size)
+        if self.chance(50):
+            self.close(peer)
+            self.another()
+            self.do(child, "drain", fd=holder.slot)
+        else:
+            self.do(child, "drain", fd=holder.slot)
+            self.close(Holder(child, holder.slot))
+            self.look_at_end(peer)
 
     def refused(self) -> None:
         """connect to nobody, and to somebody who never accepts."""
