@@ -82,7 +82,7 @@ class Connections(Beginnings):
                 self.connection()
 
     def left_to_a_child(self) -> None:
-        """A child holds alone what its parent had; the other end goes, and a new connection comes, or the child goes."""
+        """A child holds alone what its parent had; the other end goes, and there is a new one, or the child goes."""
         holder = self.holder()
         peers = self.peers_of(holder) if holder else []
         if holder is None or not peers or holder.actor not in ("c0", "s0") or self.topology not in ("two", "family"):
