@@ -22,7 +22,8 @@ class Sleeps(Lives, Waits):
         peers = self.peers_of(holder)
         if not peers or not self.may_block(holder):
             return
-        size = self.size()
+        whole = self.chance(15)  # as much as a ring does not hold, and Linux shows at once
+        size = min(self.options["ring_bytes"] + 8, STRICT_FLIGHT) if whole else self.size()
         self.sleep_in_call(holder, size)
         peer = self.random.choice(peers)
         end = end_of(peer.slot) or ""
@@ -31,7 +32,7 @@ class Sleeps(Lives, Waits):
             self.do(holder.actor, "signal", signal=int(signal.SIGUSR1 if self.chance(80) else signal.SIGURG))
             event = "send"
         if event == "send":
-            sent = self.random.choice((size, 1, max(size // 2, 1), size + 1))
+            sent = size if whole else self.random.choice((size, 1, max(size // 2, 1), size + 1))
             self.do(peer.actor, "send", fd=peer.slot, len=sent, api=self.random.choice(SENDS))
             if end not in self.model.finished:
                 self.model.flight[end] = max(self.model.flight.get(end, 0) + sent - size, 0)
