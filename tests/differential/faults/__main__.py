@@ -88,7 +88,7 @@ def run(command: list[str], directory: Path, what: str) -> None:
 
 
 def apply_command(patch: Path) -> list[str]:
-    return ["patch", "--batch", "-p1", f"--fuzz={FUZZ_MAX}", "-i", str(patch)]
+    return ["patch", "--force", "-p1", f"--fuzz={FUZZ_MAX}", "-i", str(patch)]
 
 
 def build_with(patch: Path | None, tree: Path) -> Path:

@@ -48,6 +48,7 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.ping_pong, 8),
     (Generator.blocked_receive, 10),
     (Generator.blocked_send, 0.7),
+    (Generator.unread_for_long, 0.5),
     (Generator.low_water, 0.8),
     (Generator.polled_set, 0.8),
     (Generator.writable_set, 0.5),

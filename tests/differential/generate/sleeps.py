@@ -200,6 +200,18 @@ class Sleeps(Lives, Waits):
         if self.chance(70):
             self.look_at_end(holder)
 
+    def unread_for_long(self) -> None:
+        """The ring is full and nobody reads; the sender goes on, with pauses, and so tries the ring again and again."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        end, ring = end_of(holder.slot) or "" if holder else "", self.options["ring_bytes"]
+        if holder is None or not peers or self.model.flight.get(end, 0) or ring > 8192 or end in self.model.finished:
+            return
+        for size in (ring, 100, 100, 100, 100, 100, 100):
+            self.do(holder.actor, "send", fd=holder.slot, len=size)
+            self.do(holder.actor, "poll", items=[[holder.slot, 0]], timeout_ms=8, timed=1)
+        self.do(peers[0].actor, "drain", fd=peers[0].slot)
+
     def low_water(self) -> None:
         """A receive that sleeps goes on when as much as SO_RCVLOWAT is there, also where it wants less."""
         holder = self.holder()
