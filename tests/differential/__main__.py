@@ -6,6 +6,7 @@ import argparse
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -96,6 +97,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="./dev diff", description=__doc__)
     parser.add_argument("--cases", type=int, default=200, help="how many cases")
     parser.add_argument("--seed", type=int, default=1, help="what they are made from")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first case")
     parser.add_argument("--case", type=int, help="only this one of the seed; prints its steps")
     parser.add_argument("--replay", type=Path, help="a case from a file")
     parser.add_argument("--jobs", type=int, default=2)
@@ -121,11 +123,16 @@ def replay(arguments: argparse.Namespace, world: World) -> int:
     return 1
 
 
+def end_agents_too() -> None:
+    """A worker that is terminated ends its case in good order: agents that sleep in a call would be left behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 def run_many(arguments: argparse.Namespace, world: World) -> Summary:
     summary = Summary()
-    jobs = [(arguments.seed, number, world) for number in range(arguments.cases)]
+    jobs = [(arguments.seed, number, world) for number in range(arguments.first, arguments.first + arguments.cases)]
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(arguments.jobs) as pool:
+    with multiprocessing.get_context("fork").Pool(arguments.jobs, end_agents_too) as pool:
         for verdict in pool.imap_unordered(work, jobs, CHUNK):
             summary.cases += 1
             summary.once += bool(verdict.once)

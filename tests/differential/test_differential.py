@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .__main__ import LIBRARY, work, world_of
+from tests import variant
+
+from .__main__ import LIBRARY, end_agents_too, work
 from .case import Case, Step
 from .check import Verdict, World, check
 from .generate import generate
@@ -18,12 +20,15 @@ SEED = 20
 CASES = 150
 DIFFERING_ENOUGH = 3
 KERNEL = World({}, {})
+BYWAY = World({}, {"LD_PRELOAD": variant.preload()})
+
+needs_library = pytest.mark.skipif(not Path(LIBRARY).exists(), reason="the library is not built")
 
 
 def verdicts(cases: int, world: World) -> list[Verdict]:
     """Up to the third case that differs: those take long, and three tell enough."""
     found: list[Verdict] = []
-    with multiprocessing.get_context("fork").Pool(2) as pool:
+    with multiprocessing.get_context("fork").Pool(2, end_agents_too) as pool:
         for verdict in pool.imap_unordered(work, [(SEED, number, world) for number in range(cases)], 2):
             found.append(verdict)
             if sum(each.differs for each in found) >= DIFFERING_ENOUGH:
@@ -40,12 +45,38 @@ def told(found: list[Verdict]) -> str:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.skipif(not Path(LIBRARY).exists(), reason="the library is not built")
+@needs_library
 def test_byway_shows_what_the_kernel_shows() -> None:
-    found = verdicts(CASES, world_of(str(LIBRARY)))
+    found = verdicts(CASES, BYWAY)
     assert not told(found)
     assert sum(v.carried.by_ring for v in found) >= CASES / 2
     assert sum(v.carried.changed for v in found) >= CASES / 2
+
+
+@needs_library
+def test_a_one_shot_shows_the_end_of_a_dead_peer_beside_its_bytes() -> None:
+    """Its bytes are in the ring, and the program has heard of its death before it asks."""
+    warm_up = [
+        step
+        for _ in range(4)
+        for step in (
+            Step("c0", "send", {"fd": "k0c", "len": 1}),
+            Step("s0", "recv", {"fd": "k0s", "len": 9}),
+            Step("s0", "send", {"fd": "k0s", "len": 1}),
+            Step("c0", "recv", {"fd": "k0c", "len": 9}),
+        )
+    ]
+    end = [
+        Step("s0", "send", {"fd": "k0s", "len": 2000}),
+        Step("s0", "kill"),
+        Step("c0", "send", {"fd": "k0c", "len": 10, "flags": 0x4000}),
+        Step("c0", "epoll_create", {"new": "e0"}),
+        Step("c0", "epoll_ctl", {"epfd": "e0", "fd": "k0c", "op": 1, "events": 0x40002001, "data": 7}),
+        Step("c0", "epoll_wait", {"epfd": "e0", "timeout_ms": 0}),
+    ]
+    verdict = check(Case("by hand", "two", {"attach_after": 0}, (*connection(), *warm_up, *end)), BYWAY, quick=True)
+    assert verdict.carried.by_ring
+    assert not verdict.differs, verdict.differences[0]
 
 
 # -- the tester itself ----------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ class Generator(Connections, Sleeps):
 
     def make(self) -> Case:
         self.connection()
-        methods, weights = zip(*WEIGHTS, strict=True)
+        methods, weights = zip(*(WEIGHTS + OF_THREADS if self.topology == "threads" else WEIGHTS), strict=True)
         target = len(self.steps) + self.random.randint(WALK_MIN, WALK_MAX)
         for _ in range(200):
             if len(self.steps) >= target or not self.actors():
@@ -48,10 +48,18 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.ping_pong, 8),
     (Generator.blocked_receive, 10),
     (Generator.blocked_send, 0.7),
+    (Generator.unread_for_long, 0.5),
+    (Generator.low_water, 0.8),
+    (Generator.polled_set, 0.8),
+    (Generator.writable_set, 0.5),
+    (Generator.closed_but_shared, 0.4),
+    (Generator.edge_by_shutdown, 0.5),
+    (Generator.half_closed_peer_ends, 0.8),
+    (Generator.held_back, 1),
     (Generator.drain, 3),
     (Generator.zero_length, 1.5),
     (Generator.bad_pointer, 2),
-    (Generator.out_of_band, 0.6),
+    (Generator.out_of_band, 0.8),
     (Generator.stdio, 0.8),
     (Generator.splice, 0.8),
     (Generator.poll, 9),
@@ -66,11 +74,18 @@ WEIGHTS: list[tuple[Callable[[Generator], None], float]] = [
     (Generator.duplicate, 2),
     (Generator.fork, 1.6),
     (Generator.child_leaves, 1.2),
+    (Generator.becomes_another, 1.5),
     (Generator.kill_one, 0.8),
     (Generator.pass_descriptor, 0.8),
     (Generator.signals, 2.5),
     (Generator.refused, 0.6),
     (Generator.another, 1.2),
+    (Generator.left_to_a_child, 0.8),
+]
+
+OF_THREADS: list[tuple[Callable[[Generator], None], float]] = [
+    (Generator.closed_under_a_sleeper, 4),
+    (Generator.two_sleepers, 4),
 ]
 
 

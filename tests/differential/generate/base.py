@@ -32,6 +32,7 @@ class Model:
     finished: set[str] = field(default_factory=set)  # ends that have shut down their sending
     nonblocking: set[str] = field(default_factory=set)  # ends
     timeouts: set[str] = field(default_factory=set)  # ends with a short SO_RCVTIMEO
+    low_waters: set[str] = field(default_factory=set)  # ends with SO_RCVLOWAT
     epolls: list[Holder] = field(default_factory=list)
     files: list[Holder] = field(default_factory=list)
     links: list[Holder] = field(default_factory=list)  # UNIX socket pairs, named u0.a and u0.b

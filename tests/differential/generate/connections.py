@@ -6,10 +6,11 @@ import socket as s
 from select import POLLIN, POLLOUT
 
 from ..case import end_of
-from .base import F_GETFD, F_GETFL, F_SETFL, O_NONBLOCK, O_RDWR, POLLRDHUP, TCP_INFO, TCP_NODELAY, Base, Holder
+from .base import F_GETFD, F_GETFL, F_SETFL, O_NONBLOCK, O_RDWR, POLLRDHUP, TCP_INFO, TCP_NODELAY, Holder
+from .beginnings import Beginnings
 
 
-class Connections(Base):
+class Connections(Beginnings):
     def connection(self) -> None:
         pick = self.random
         number = len({(end_of(h.slot) or "")[:-1] for h in self.model.holders})
@@ -43,8 +44,7 @@ class Connections(Base):
         self.model.holders += [Holder("c0", f"{name}c"), Holder("s0", f"{name}s")]
         if self.topology == "threads":
             self.model.holders += [Holder("c1", f"{name}c"), Holder("s1", f"{name}s")]
-        if self.chance(94):
-            self.warm_up(name)
+        self.begin(name)
 
     def meet(self, name: str, listener: str, family: int, address: str) -> None:
         pick = self.random
@@ -73,17 +73,6 @@ class Connections(Base):
             self.model.nonblocking.discard(f"{name}c")
             self.do("c0", "fcntl", fd=f"{name}c", command=F_SETFL, value=O_RDWR)
 
-    def warm_up(self, name: str) -> None:
-        """A few turns, so that both ends can attach."""
-        for _ in range(self.random.randint(3, 5)):
-            size = self.random.choice((1, 1, 64, 1000))
-            for sender, receiver in (
-                (("c0", f"{name}c"), ("s0", f"{name}s")),
-                (("s0", f"{name}s"), ("c0", f"{name}c")),
-            ):
-                self.do(sender[0], "send", fd=sender[1], len=size)
-                self.do(receiver[0], "recv", fd=receiver[1], len=size + 8)
-
     def another(self) -> None:
         connections = {(end_of(h.slot) or "")[:-1] for h in self.model.holders}
         if len(connections) < 3 and not self.model.dead & {"c0", "s0"} and "k0" in connections:
@@ -91,6 +80,30 @@ class Connections(Base):
             used = {(end_of(str(step.arguments.get("new", ""))) or "")[:-1] for step in self.steps}
             if f"k{len(connections)}" not in used:
                 self.connection()
+
+    def left_to_a_child(self) -> None:
+        """A child holds alone what its parent had; the other end goes, and there is a new one, or the child goes."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or holder.actor not in ("c0", "s0") or self.topology not in ("two", "family"):
+            return
+        child = self.fork_of(holder.actor)
+        if child is None:
+            return
+        peer, size = peers[0], self.random.randint(1, 3000)
+        for act in self.random.sample((0, 1), k=2):
+            if act:
+                self.close(holder)
+            else:
+                self.do(peer.actor, "send", fd=peer.slot, len=size)
+        if self.chance(50):
+            self.close(peer)
+            self.another()
+            self.do(child, "drain", fd=holder.slot)
+        else:
+            self.do(child, "drain", fd=holder.slot)
+            self.close(Holder(child, holder.slot))
+            self.look_at_end(peer)
 
     def refused(self) -> None:
         """connect to nobody, and to somebody who never accepts."""
@@ -159,6 +172,8 @@ class Connections(Base):
             if way == "oobinline" and self.chance(70):
                 return
             self.do(holder.actor, "setsockopt", fd=holder.slot, level=level, name=name, value=value)
+            if way == "lowat":
+                self.model.low_waters.add(end)
             if way == "rcvtimeo" and value == 12_000:
                 self.model.timeouts.add(end)
                 if not self.under_way_to(holder):
@@ -175,6 +190,8 @@ class Connections(Base):
                     holder.actor, "fcntl", fd=holder.slot, command=F_SETFL, value=O_RDWR | (O_NONBLOCK if on else 0)
                 )
             (self.model.nonblocking.add if on else self.model.nonblocking.discard)(end)
+            if on and not self.under_way_to(holder):
+                self.do(holder.actor, "recv", fd=holder.slot, len=10)
 
     def bad_descriptor(self) -> None:
         actors = self.actors()

@@ -6,9 +6,9 @@ import socket as s
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
 
-from ..case import end_of
-from .base import POLLRDHUP, TCP_INFO, Holder
-from .transfers import Transfers
+from ..case import end_of, other_end
+from .base import F_SETFD, FD_CLOEXEC, POLLRDHUP, TCP_INFO, Holder
+from .transfers import STRICT_FLIGHT, Transfers
 
 
 class Lives(Transfers):
@@ -68,20 +68,26 @@ class Lives(Transfers):
         self.do(holder.actor, "dup", fd=holder.slot, api=api, target=60 + self.names, new=name)
         self.model.holders.append(Holder(holder.actor, name))
 
-    def fork(self) -> None:
-        parents = [a for a in self.actors() if a in ("c0", "s0")]
-        if not parents or (self.topology == "threads" and self.chance(50)):
-            return
-        parent = self.random.choice(parents)
+    def fork_of(self, parent: str) -> str | None:
         names = [f"{parent[0]}2"] if self.topology == "family" else [f"{parent[0]}2", f"{parent[0]}3"]
         free = [name for name in names if name not in self.model.children]
         if not free:
-            return
+            return None
         child = free[0]
         self.model.children[child] = parent
         self.do(parent, "fork", new=child)
         inherited = [Holder(child, slot) for slot in sorted({h.slot for h in self.model.holders if h.actor == parent})]
         self.model.holders += inherited
+        return child
+
+    def fork(self) -> None:
+        parents = [a for a in self.actors() if a in ("c0", "s0")]
+        if not parents or (self.topology == "threads" and self.chance(50)):
+            return
+        parent = self.random.choice(parents)
+        child = self.fork_of(parent)
+        if child is None:
+            return
         if self.chance(25):
             self.execute(child)
         if self.chance(35):
@@ -91,6 +97,38 @@ class Lives(Transfers):
     def execute(self, actor: str) -> None:
         """The program becomes another one, which may not be under Byway."""
         self.do(actor, "exec", env=self.random.choice(("keep", "drop")))
+
+    def becomes_another(self) -> None:
+        """A program that holds its connections alone becomes another one; now and then exec closes some of them."""
+        actors = [a for a in self.actors() if a in ("c0", "s0")]
+        if self.topology != "two" or not actors:
+            return
+        actor = self.random.choice(actors)
+        mine = [h for h in self.model.holders if h.actor == actor]
+        closes = [h for h in mine if self.chance(15)]
+        env = self.random.choices(("keep", "drop"), (3, 1))[0]
+        by_kernel = env == "drop" or any(e.actor == actor for e in self.model.epolls)
+        if by_kernel and not all(self.fits_the_kernel(h) for h in mine):
+            return
+        peers = self.peers_of(mine[0])
+        if env == "drop" and peers:  # unread: the program that comes knows nothing of rings
+            self.do(peers[0].actor, "send", fd=peers[0].slot, len=10)
+            self.model.flight[end_of(peers[0].slot) or ""] = self.under_way_to(mine[0]) + 10
+        for holder in closes:
+            self.do(actor, "fcntl", fd=holder.slot, command=F_SETFD, value=FD_CLOEXEC)
+        self.do(actor, "exec", env=env)
+        for holder in closes:
+            self.forget(holder)
+            for peer in self.peers_of(holder)[:1]:
+                self.look_at_end(peer)
+
+    def fits_the_kernel(self, holder: Holder) -> bool:
+        """Else a relay goes on with the connection, and a relay shows ends later (local-transport.md, 9); and nobody
+        would know what of its own bytes the other end has left in the ring when that dies."""
+        end = end_of(holder.slot) or ""
+        finished = other_end(end) in self.model.finished
+        unread = self.model.flight.get(end, 0)
+        return bool(self.peers_of(holder)) and not (finished or unread) and self.under_way_to(holder) < STRICT_FLIGHT
 
     def child_leaves(self) -> None:
         living = [child for child in self.model.children if child not in self.model.dead]

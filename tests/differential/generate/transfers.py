@@ -47,6 +47,22 @@ class Transfers(Base):
         if end not in self.model.finished:
             self.model.flight[end] = under_way + size
 
+    def held_back(self) -> None:
+        """What is sent with MSG_MORE is not shown before the next send without it."""
+        holder = self.holder()
+        peers = self.peers_of(holder) if holder else []
+        if holder is None or not peers or self.model.flight.get(end_of(holder.slot) or "", 0) > STRICT_FLIGHT:
+            return
+        peer, more = self.random.choice(peers), self.random.choice((1, 100))
+        self.do(holder.actor, "setsockopt", fd=holder.slot, level=6, name=TCP_NODELAY, value=1)
+        self.do(holder.actor, "send", fd=holder.slot, len=more, flags=int(s.MSG_MORE))
+        self.do(peer.actor, "ioctl", fd=peer.slot, api="FIONREAD")
+        self.do(holder.actor, "send", fd=holder.slot, len=10)
+        self.do(peer.actor, "ioctl", fd=peer.slot, api="FIONREAD")
+        end = end_of(holder.slot) or ""
+        if end not in self.model.finished:
+            self.model.flight[end] = self.model.flight.get(end, 0) + more + 10
+
     def receive_size(self, waiting: int) -> int:
         pick = self.random
         return pick.choice(
@@ -139,14 +155,28 @@ class Transfers(Base):
         if holder is None or not peers:
             return
         size = self.random.choice((1, 3, 100))
-        self.do(holder.actor, "send", fd=holder.slot, len=size, flags=int(s.MSG_OOB))
         peer = self.random.choice(peers)
+        if self.chance(50) and not self.under_way_to(peer):
+            self.both_carriers(holder, peer)
+        self.do(holder.actor, "send", fd=holder.slot, len=size, flags=int(s.MSG_OOB))
         self.do(peer.actor, "ioctl", fd=peer.slot, api="SIOCATMARK")
         self.do(peer.actor, "poll", items=[[peer.slot, POLLIN | POLLPRI]], timeout_ms=0)
         if self.chance(70):
             self.do(peer.actor, "recv", fd=peer.slot, len=1, flags=int(s.MSG_OOB))
         end = end_of(holder.slot) or ""
         self.model.flight[end] = self.model.flight.get(end, 0) + size - 1
+
+    def both_carriers(self, holder: Holder, peer: Holder) -> None:
+        """Unread bytes in the kernel, since no ring holds them, and unread bytes in the ring behind them."""
+        large = self.options["ring_bytes"] + 1000
+        if large > STRICT_FLIGHT:
+            return
+        self.do(holder.actor, "send", fd=holder.slot, len=large)
+        self.do(peer.actor, "recv", fd=peer.slot, len=100, flags=int(s.MSG_DONTWAIT))
+        self.do(holder.actor, "send", fd=holder.slot, len=50)
+        end = end_of(holder.slot) or ""
+        if end not in self.model.finished:
+            self.model.flight[end] = self.model.flight.get(end, 0) + large - 50
 
     def stdio(self) -> None:
         holder = self.holder()
