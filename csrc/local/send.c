@@ -386,6 +386,14 @@ static void ask_socket(struct local_end *end, int fd)
 		local_peer_gone(end, fd);
 }
 
+/* By the kernel, while bytes of ours are unread in the ring: 1 when the peer has died with them, and the error waits. */
+static int death_is_a_reset(struct local_end *end, int fd)
+{
+	if (local_peer_has_unread(end) && !local_peer_is_well(end))
+		ask_socket(end, fd);
+	return load_relaxed(&end->socket->pending_error) != 0;
+}
+
 /* Sends some of the cursor: bytes, AGAIN, or a negative errno. */
 static long send_step(struct local_end *end, int fd, struct cursor *from, int flags)
 {
@@ -396,9 +404,7 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 	if (unlikely(load_relaxed(&end->broken)))
 		return -EPIPE;
 	if (unlikely(!ring_is_wanted(end, tail))) {
-		if (local_peer_has_unread(end) && !local_peer_is_well(end))
-			ask_socket(end, fd);
-		if (unlikely(load_relaxed(&end->socket->pending_error)))
+		if (unlikely(death_is_a_reset(end, fd)))
 			return AGAIN;
 		if (load_relaxed(&end->tx->resend_wanted))
 			local_take_back(end, fd);
@@ -406,7 +412,7 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 		return kernel_step(end, fd, from, flags);
 	}
 	if (unlikely(!local_sends_by_ring(end)) && (!may_move_to_ring(end) || !move_to_ring(end, fd)))
-		return kernel_step(end, fd, from, flags);
+		return death_is_a_reset(end, fd) ? AGAIN : kernel_step(end, fd, from, flags);
 	if (unlikely(!local_peer_is_well(end))) {
 		ask_socket(end, fd);
 		if (!ring_is_wanted(end, load_acquire(&end->tx->tail)))

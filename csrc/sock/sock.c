@@ -83,6 +83,14 @@ void sock_recognise(int fd)
 		}
 }
 
+int sock_any_descriptor(const struct sock *sock)
+{
+	for (int fd = 0; fd <= descriptor_highest(); fd++)
+		if (sock_of(fd) == sock)
+			return fd;
+	return -1;
+}
+
 void sock_add_descriptor(struct sock *sock, int fd)
 {
 	fetch_add(&sock->descriptors, 1);

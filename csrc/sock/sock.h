@@ -98,6 +98,8 @@ static inline uint32_t sock_index(const struct sock *sock)
 struct sock *sock_new(int fd, uint32_t flags);
 /* `fd` came in a message: is it a socket that this process has already? */
 void sock_recognise(int fd);
+/* A descriptor of it, or -1. */
+int sock_any_descriptor(const struct sock *sock);
 /* `fd` is another descriptor of it. */
 void sock_add_descriptor(struct sock *sock, int fd);
 /* Before the kernel's close of `fd`; returns 1 when it is this process's last descriptor: then call sock_closed after. */

@@ -24,6 +24,7 @@ struct wait {
 	int ended;   /* after peeked bytes nothing more comes */
 	int nap;     /* sleep for a moment, not until something is there */
 	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
+	int other;   /* … only the descriptor of the call was: another one of the socket, + 1 */
 	int handled; /* a handler with SA_RESTART has run */
 };
 
@@ -107,16 +108,18 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 	return result;
 }
 
+static int descriptor_now(struct sock *sock, int fd, const struct wait *wait)
+{
+	if (unlikely(wait->kept))
+		return sock->kept_fd;
+	return unlikely(wait->other) ? wait->other - 1 : fd;
+}
+
 /* Closed under our hands: while we slept the call holds the socket, before that it is gone. Where a relay has the socket,
  * the call goes on with the relay's connection. */
 static int is_gone(struct sock *sock, int fd, const struct wait *wait)
 {
-	return !wait->kept && sock_of(fd) != sock && !load_acquire(&sock->end.relayed);
-}
-
-static int descriptor_now(struct sock *sock, int fd, const struct wait *wait)
-{
-	return wait->kept ? sock->kept_fd : fd;
+	return !wait->kept && sock_of(descriptor_now(sock, fd, wait)) != sock && !load_acquire(&sock->end.relayed);
 }
 
 static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept)
@@ -154,6 +157,8 @@ static long sleep_holding(struct sock *sock, int fd, uint64_t seen, struct wait 
 	if (!is_gone(sock, fd, wait))
 		slept = sleep(sock, fd, seen, wait);
 	pthread_cleanup_pop(0);
+	if (unlikely(sock_of(fd) != sock) && !wait->kept) /* we still hold it: it is no other socket */
+		wait->other = sock_any_descriptor(sock) + 1;
 	if (!wait->kept)
 		wait->kept = sock_sleep_ends(sock);
 	return slept;

@@ -1069,6 +1069,12 @@ static int rings_have_posted(struct set *set)
 	return 0;
 }
 
+/* A death that was a reset; of an end the kernel has told. */
+static int death_tells_more(struct sock *sock, int fd)
+{
+	return local_check_end(&sock->end, fd) && load_relaxed(&sock->shared->pending_error);
+}
+
 /* `dead`: the peer's process is. */
 static void collect_socket(struct set *set, struct pair *pair, uint32_t channel, int dead)
 {
@@ -1080,7 +1086,7 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel,
 		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
 			local_service(&socks[number - 1].end, item_fd(&items[at - 1]));
 			items[at - 1].looked_at = ring_published(&items[at - 1]);
-			if (!dead || local_check_end(&socks[number - 1].end, item_fd(&items[at - 1])))
+			if (!dead || death_tells_more(&socks[number - 1], item_fd(&items[at - 1])))
 				ready_add(set, &items[at - 1]);
 		}
 }
