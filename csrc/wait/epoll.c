@@ -1069,10 +1069,15 @@ static int rings_have_posted(struct set *set)
 	return 0;
 }
 
-/* A death that was a reset; of an end the kernel has told. */
-static int death_tells_more(struct sock *sock, int fd)
+/* A death that was a reset, which is told once; of an end the kernel has told. */
+static int death_tells_more(struct item *item)
 {
-	return local_check_end(&sock->end, fd) && load_relaxed(&sock->shared->pending_error);
+	struct sock *sock = &socks[item->sock];
+
+	if (!local_check_end(&sock->end, item_fd(item)) || !load_relaxed(&sock->shared->pending_error))
+		return 0;
+	item->reset = !!(item->events & EPOLLET);
+	return 1;
 }
 
 /* `dead`: the peer's process is. */
@@ -1086,7 +1091,7 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel,
 		if (items[at - 1].set == (uint32_t)(set - sets) + 1) {
 			local_service(&socks[number - 1].end, item_fd(&items[at - 1]));
 			items[at - 1].looked_at = ring_published(&items[at - 1]);
-			if (!dead || death_tells_more(&socks[number - 1], item_fd(&items[at - 1])))
+			if (!dead || death_tells_more(&items[at - 1]))
 				ready_add(set, &items[at - 1]);
 		}
 }
@@ -1321,6 +1326,18 @@ static int note_kernel_event(struct set *set, struct epoll_event *event, int gon
 	return shown;
 }
 
+/* An event that is told already becomes part of that. The new count. */
+static int add_event(struct epoll_event *events, int have, int total, struct epoll_event event)
+{
+	for (int twin = 0; twin < have; twin++)
+		if (events[twin].data.u64 == event.data.u64) {
+			events[twin].events |= event.events;
+			return total;
+		}
+	events[total] = event;
+	return total + 1;
+}
+
 /* Adds the kernel's `got` events at events[have …] to the `have` ones of the rings: bells go, doubles are merged. */
 static int merge(struct set *set, struct epoll_event *events, int have, int got)
 {
@@ -1329,7 +1346,6 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 
 	for (int i = 0; i < got; i++) {
 		struct epoll_event event = events[have + i];
-		int twin = 0;
 
 		if (event.data.u64 == DEATH_DATA) {
 			spinlock_acquire(&sets_lock);
@@ -1338,20 +1354,25 @@ static int merge(struct set *set, struct epoll_event *events, int have, int got)
 		}
 		if (event.data.u64 == BELL_DATA || event.data.u64 == DEATH_DATA || !note_kernel_event(set, &event, gone))
 			continue;
-		while (twin < have && events[twin].data.u64 != event.data.u64)
-			twin++;
-		if (twin < have)
-			events[twin].events |= event.events;
-		else
-			events[total++] = event;
+		total = add_event(events, have, total, event);
 	}
 	return total;
 }
 
-static int has_bell(const struct epoll_event *events, long count)
+/* What a death has left in the rings' list, behind the `total` events that there are. */
+static int add_left(struct set *set, struct epoll_event *events, int total, int count)
+{
+	int have = total, left = rings_give(set, events + total, count - total);
+
+	for (int i = 0; i < left; i++)
+		total = add_event(events, have, total, events[have + i]);
+	return total;
+}
+
+static int has_data(const struct epoll_event *events, long count, uint64_t data)
 {
 	for (long i = 0; i < count; i++)
-		if (events[i].data.u64 == BELL_DATA)
+		if (events[i].data.u64 == data)
 			return 1;
 	return 0;
 }
@@ -1369,14 +1390,32 @@ static void give_bell_back(struct set *set)
 	spinlock_release(&sets_lock);
 }
 
+/* What the kernel gave behind `have` events of the rings. A death leaves more: resets in the rings' list, and edges of the
+ * kernel for them, which are the same (item.reset). */
+static int take_in(struct set *set, int fd, struct epoll_event *events, int have, int got, int count)
+{
+	int died = has_data(events + have, got, DEATH_DATA);
+	int total = merge(set, events, have, got);
+
+	if (unlikely(died) && total < count)
+		total = add_left(set, events, total, count);
+	if (unlikely(died) && total < count) {
+		got = (int)sys_epoll_wait(fd, events + total, count - total, 0);
+		total = merge(set, events, total, got < 0 ? 0 : got);
+	}
+	return total;
+}
+
 static long kernel_gives(struct set *set, int fd, struct epoll_event *events, int have, int count)
 {
 	long got = sys_epoll_wait(fd, events + have, count - have, 0);
 
 	store_relaxed(&set->kernel_asked, cpu_ticks());
-	if (unlikely(has_bell(events + have, got)))
+	if (got < 0)
+		return have ? have : got;
+	if (unlikely(has_data(events + have, got, BELL_DATA)))
 		give_bell_back(set);
-	return got < 0 ? (have ? have : got) : merge(set, events, have, (int)got);
+	return take_in(set, fd, events, have, (int)got, count);
 }
 
 /* -- waiting ---------------------------------------------------------------------------------------------------------------------------------- */
@@ -1455,7 +1494,7 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
 		got = sleep_epoll(fd, events, room, deadline_ns, mask, mark);
 	}
 	sleep_withdraw(set);
-	return got > 0 ? merge(set, events, 0, (int)got) : got;
+	return got > 0 ? take_in(set, fd, events, 0, (int)got, room) : got;
 }
 
 /* The bell may have come together with the kernel's events, and somebody else sleeps: the rings are his. */
