@@ -21,6 +21,12 @@
 
 FAULT_LOADS(data);
 
+/* A field of the program's structure, wherever that may be. */
+static inline const void *field_at(const void *structure, size_t offset)
+{
+	return (const void *)((uintptr_t)structure + offset);
+}
+
 ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
 ssize_t __recvfrom_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags, struct sockaddr *address,
@@ -312,7 +318,7 @@ APART ssize_t sendmsg_known(int fd, const struct msghdr *message, int flags)
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
-	if (likely(!fault_load(&message->msg_controllen)) && is_foreign(fd))
+	if (likely(!fault_load(field_at(message, offsetof(struct msghdr, msg_controllen)))) && is_foreign(fd))
 		return REAL(sendmsg)(fd, message, flags);
 	return sendmsg_known(fd, message, flags);
 }
@@ -485,7 +491,7 @@ APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
 
 EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
 {
-	if (likely(!fault_load(&message->msg_controllen)) && is_foreign(fd))
+	if (likely(!fault_load(field_at(message, offsetof(struct msghdr, msg_controllen)))) && is_foreign(fd))
 		return REAL(recvmsg)(fd, message, flags);
 	return recvmsg_known(fd, message, flags);
 }

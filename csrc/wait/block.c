@@ -23,6 +23,7 @@ struct wait {
 	int begun;
 	int ended;   /* after peeked bytes nothing more comes */
 	int nap;     /* sleep for a moment, not until something is there */
+	short events; /* of the kernel's socket, that end a sleep for bytes */
 	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
 	int other;   /* … only the descriptor of the call was: another one of the socket, + 1 */
 	int handled; /* a handler with SA_RESTART has run */
@@ -79,7 +80,7 @@ static int ring_is_next(struct sock *sock, int fd)
 static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, struct wait *wait)
 {
 	struct shm_direction *rx = sock->end.rx;
-	struct pollfd fds[2] = {{.fd = fd, .events = POLLIN | POLLRDHUP},
+	struct pollfd fds[2] = {{.fd = fd, .events = wait->events},
 	                        {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
 	long result = 0;
 
@@ -97,7 +98,7 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 
 static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLIN | POLLRDHUP};
+	struct pollfd asked = {.fd = fd, .events = wait->events};
 	long result = 0;
 
 	if (!local_kernel_sleep_begins(&sock->end)) {
@@ -250,6 +251,7 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 			continue;
 		if (!wait->begun)
 			wait_begin(wait, sock, fd, SO_RCVTIMEO);
+		wait->events = (short)(POLLIN | POLLRDHUP | (done ? POLLPRI : 0)); /* urgent data ends a receive that has some */
 		if (wait->ended) /* fewer than asked for, and no more will come */
 			return received;
 		if (received > 0) { /* peeked bytes stay where they are: the kernel would wake us for them again and again */
@@ -263,6 +265,8 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 		fd = descriptor_now(sock, fd, wait);
 		if (result || (done && wait->handled))
 			return done ? (long)done : result;
+		if (done && !(flags & MSG_PEEK) && local_is_at_mark(&sock->end, fd)) /* a receive without bytes would pass it */
+			return (long)done;
 		if (flags & MSG_PEEK)
 			*to = start;
 	}
