@@ -5,6 +5,7 @@
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/sys.h"
+#include "local/diag.h"
 #include "local/end.h"
 #include "local/offset.h"
 #include "shm/arena.h"
@@ -274,6 +275,16 @@ static uint64_t left_unread(const struct local_end *end, uint64_t *head)
 	return unread > end->ring_bytes || *head & SHM_HEAD_TAKEN ? 0 : unread;
 }
 
+/* Somebody has the peer's socket: its process, or one that was forked from that and outlives it. */
+static int peer_is_held(const struct local_end *end, int fd)
+{
+	struct diag_peer peer;
+
+	if (pair_peer_lives(end->pair))
+		return 1;
+	return load_acquire(&pair_peer(end->pair)->forked) && !diag_find_peer(fd, &peer) && peer.inode;
+}
+
 /* Whether the kernel has told all that there was to tell. Its error is of what we sent after the end, where bytes were
  * unread. Over while the peer lives: that was a reset by the kernel, and somebody has heard of it. */
 static int kernel_has_told(struct local_end *end, int fd, int is_half, uint64_t unread)
@@ -293,8 +304,7 @@ void local_peer_gone(struct local_end *end, int fd)
 	if (!offset_is_closed(fd) && !offset_fin_received(fd)) /* our own shutdown */
 		return;
 	/* An end of one direction only, or the doing of a program that shares the peer's socket and knows nothing of rings. */
-	is_half =
-		(load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && pair_peer_lives(end->pair);
+	is_half = (load_acquire(&end->rx->half_closed) || load_acquire(&end->rx->kernel_for_good)) && peer_is_held(end, fd);
 	unread = left_unread(end, &head);
 	told = kernel_has_told(end, fd, is_half, unread);
 	if (is_half && !told)

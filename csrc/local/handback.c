@@ -126,19 +126,11 @@ static int set_inline(int fd, int on)
 	return before;
 }
 
-/* 1: an urgent byte has arrived, and nobody has read it. */
-static int has_unread_urgent(int fd)
-{
-	struct pollfd asked = {.fd = fd, .events = POLLPRI};
-
-	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI;
-}
-
 static void note_urgent(int fd, struct taken_out *out)
 {
 	if (out->urgent_count < URGENT_MAX)
 		out->urgent[out->urgent_count++] = out->count;
-	out->is_last_read = !has_unread_urgent(fd);
+	out->is_last_read = !offset_has_urgent(fd);
 }
 
 /* Up to the next out-of-band byte, or that byte alone. As recv(2); urgent data lies in line. Asked for are bytes that had

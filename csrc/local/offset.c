@@ -77,6 +77,13 @@ int offset_arrived(int fd, uint64_t *offset)
 	return error;
 }
 
+int offset_has_urgent(int fd)
+{
+	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI;
+}
+
 int offset_is_closed(int fd)
 {
 	struct tcp_info info;

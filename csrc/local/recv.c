@@ -274,16 +274,26 @@ static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct 
 /* SIOCINQ stops at urgent data, which bytes_received counts. */
 static int has_urgent(struct local_end *end, int fd)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLPRI};
+	return load_relaxed(&end->socket->flags) & SOCK_URGENT || offset_has_urgent(fd);
+}
 
-	return load_relaxed(&end->socket->flags) & SOCK_URGENT || (sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI);
+/* Also where the change to it is known and not passed. */
+static int is_kernels_turn(const struct local_end *end)
+{
+	uint64_t taken = load_relaxed(&end->rx->changes_taken), next = taken + 1;
+
+	if (!(taken & 1))
+		return 1;
+	return load_acquire(&end->rx->change_count) == next &&
+	       !((load_relaxed(&end->rx->change_offset[next % SHM_CHANGES_MAX]) ^ load_relaxed(&end->rx->head)) &
+	         SHM_OFFSET_MASK);
 }
 
 int local_is_at_mark(struct local_end *end, int fd)
 {
 	int at = 0;
 
-	return !(load_relaxed(&end->rx->changes_taken) & 1) && !sys_ioctl(fd, SIOCATMARK, &at) && at;
+	return is_kernels_turn(end) && !sys_ioctl(fd, SIOCATMARK, &at) && at;
 }
 
 int local_peek_meets_mark(struct local_end *end, int fd, size_t peeked)

@@ -80,8 +80,7 @@ static int ring_is_next(struct sock *sock, int fd)
 static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, struct wait *wait)
 {
 	struct shm_direction *rx = sock->end.rx;
-	struct pollfd fds[2] = {{.fd = fd, .events = wait->events},
-	                        {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = fd, .events = wait->events}, {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
 	long result = 0;
 
 	fetch_or(&rx->sleep_mask, 1u << bell);
@@ -221,7 +220,7 @@ static long wait_low_water(struct sock *sock, int fd, struct wait *wait)
 
 	wait->nap = 1;
 	while (!result && !has_ended(sock, fd) && (local_ring_unread(&sock->end) || offset_waiting(fd) > 0) &&
-	       !epoll_has_low_water(sock, fd)) {
+	       !epoll_has_low_water(sock, fd) && !offset_has_urgent(fd)) {
 		result = wait_readable(sock, fd, 0, wait);
 		fd = descriptor_now(sock, fd, wait);
 	}
@@ -251,7 +250,8 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 			continue;
 		if (!wait->begun)
 			wait_begin(wait, sock, fd, SO_RCVTIMEO);
-		wait->events = (short)(POLLIN | POLLRDHUP | (done ? POLLPRI : 0)); /* urgent data ends a receive that has some */
+		wait->events =
+			(short)(POLLIN | POLLRDHUP | (done ? POLLPRI : 0)); /* urgent data ends a receive that has some */
 		if (wait->ended) /* fewer than asked for, and no more will come */
 			return received;
 		if (received > 0) { /* peeked bytes stay where they are: the kernel would wake us for them again and again */
