@@ -877,6 +877,8 @@ static int unwatch(struct set *set, struct item *item, struct item *copy)
 		tag_ends(item);
 	if (item->set == number && sock_is_engine(&socks[item->sock]))
 		watch_end(set, &socks[item->sock]);
+	else if (item->set == number)
+		leave_exact(set, item);
 	*copy = *item;
 	spinlock_release(&sets_lock);
 	return copy->set == number;

@@ -6,13 +6,16 @@ import resource
 
 import pytest
 
+from tests import variant
 from tests.badinput.common import VARIANTS, Worlds, kernel_lines, lines_of
 from tests.programs import harness
 from tests.programs.harness import KERNEL, Programs
 
 pytestmark = pytest.mark.timeout(90)
 
-HELPERS = ("signals", "readiness", "edges", "descriptors", "pointers")
+HELPERS = ["signals", "readiness", "edges", "descriptors"]
+if variant.name() != "asan":  # which itself reads what the pointers of getpeername and its kin point to
+    HELPERS.append("pointers")
 
 
 @pytest.mark.parametrize("name", HELPERS)
@@ -26,12 +29,12 @@ def test_servers_with_processes(group: Programs, worlds: Worlds, how: str) -> No
     assert lines_of(group, worlds, "readiness", server=[how]) == kernel_lines(group, "readiness")
 
 
-@pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "default"])
+@pytest.mark.parametrize("options", [name for name in VARIANTS if name != "default"])
 @pytest.mark.parametrize("name", HELPERS)
-def test_as_on_the_kernel_with_options(group: Programs, name: str, variant: str) -> None:
+def test_as_on_the_kernel_with_options(group: Programs, name: str, options: str) -> None:
     if missing := harness.byway_missing():
         pytest.skip(missing)
-    world = harness.byway_world().with_options(**VARIANTS[variant])
+    world = harness.byway_world().with_options(**VARIANTS[options])
     assert lines_of(group, (world, world), name) == kernel_lines(group, name)
 
 

@@ -194,6 +194,13 @@ class Walk:
         open_too = ("signals", "state", "took", "control")
         return rest_of(theirs, *open_too) == rest_of(ours, *open_too)
 
+    def shows_again(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
+        """Unread bytes that another process of the family puts into the kernel are an edge there (local-transport.md, 9)."""
+        if step.call != "epoll_wait" or not (self.given and self.forked) or theirs.kind != ours.kind:
+            return False
+        shown, expected = (set(o.fields.get("events", "").split(",")) - {""} for o in (ours, theirs))
+        return shown > expected and all(int(e.split(":")[1], 16) in (0x1, 0x41) for e in shown - expected)
+
     def relayed_same(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
         if SPINS in (theirs.kind, ours.kind):
             return False
@@ -222,7 +229,7 @@ class Walk:
             return False
         if self.apart or strictly_same(theirs, ours):
             return True
-        if self.lingers(step, theirs, ours):
+        if self.lingers(step, theirs, ours) or self.shows_again(step, theirs, ours):
             return True
         if (theirs.kind, theirs.finished_at) == (ours.kind, ours.finished_at) and (
             self.urgent_same(step, theirs, ours) or self.waited_in_vain(step, theirs, ours)
