@@ -195,7 +195,7 @@ class Walk:
         return rest_of(theirs, *open_too) == rest_of(ours, *open_too)
 
     def shows_again(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
-        """Unread bytes that another process of the family puts into the kernel are an edge there (local-transport.md, 9)."""
+        """Bytes that another process of the family puts into the kernel are an edge there (local-transport.md, 9)."""
         if step.call != "epoll_wait" or not (self.given and self.forked) or theirs.kind != ours.kind:
             return False
         shown, expected = (set(o.fields.get("events", "").split(",")) - {""} for o in (ours, theirs))
