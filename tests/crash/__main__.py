@@ -32,6 +32,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop then; the next call goes on")
     parser.add_argument("--fresh", action="store_true", help="begin again; earlier results are put aside")
     parser.add_argument("--summary", action="store_true", help="run nothing, print the table")
+    parser.add_argument("--record", action="store_true", help="write the table into tests/crash/RESULTS.md")
     parser.add_argument(
         "--bytes", type=int, nargs=2, default=(50 * MEGABYTE, 500 * MEGABYTE), metavar=("LEAST", "MOST")
     )
@@ -71,6 +72,8 @@ def run_campaign(arguments: argparse.Namespace, settings: Settings, names: list[
         one.run(arguments.jobs)
     results.write(kept, names, arguments.rounds)
     print(results.summary(kept, names, arguments.rounds))
+    if arguments.record:
+        results.record(kept, names, arguments.rounds)
     if one.never_reached():
         print(f"nobody ever died at {', '.join(one.never_reached())}")
     if one.failed() or one.never_reached():

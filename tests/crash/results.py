@@ -151,6 +151,12 @@ def write(results: Results, wanted: list[str], rounds: int) -> None:
         new.rename(path)
 
 
+def record(results: Results, wanted: list[str], rounds: int) -> None:
+    """The table as a file of the project."""
+    head = "# The campaign of endings\n\nWritten by `./dev crash --record`.\n\n"
+    (Path(__file__).parent / "RESULTS.md").write_text(head + summary(results, wanted, rounds))
+
+
 # -- the summary -------------------------------------------------------------------------------------------------------
 
 

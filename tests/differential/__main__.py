@@ -19,6 +19,7 @@ from .agents import AgentError, agent_program, blob_file
 from .case import Case
 from .check import Verdict, World, check
 from .generate import generate
+from .record import record
 from .shrink import shrink
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,11 +39,14 @@ class Summary:
     seconds: float = 0.0
     failures: list[dict[str, Any]] = field(default_factory=list)
 
+    @property
+    def rate(self) -> float:
+        return self.cases / self.seconds if self.seconds else 0.0
+
     def line(self) -> str:
-        rate = self.cases / self.seconds if self.seconds else 0.0
         return (
             f"{self.cases} cases, {self.differing} differences, {self.by_ring} carried ring bytes, "
-            f"{self.changed} changed carriers, {self.once} seen once and never again, {rate:.1f} cases per second"
+            f"{self.changed} changed carriers, {self.once} seen once and never again, {self.rate:.1f} cases per second"
         )
 
 
@@ -104,6 +108,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--keep-going", action="store_true", help="do not stop at the first difference")
     parser.add_argument("--library", default=str(LIBRARY), help="`kernel`: compare the kernel with itself")
     parser.add_argument("--json", type=Path, help="write the summary here")
+    parser.add_argument("--record", action="store_true", help="write the summary into tests/differential/RESULTS.md")
     parser.add_argument("--shrink-seconds", type=float, default=60.0, help="0: do not shrink")
     return parser.parse_args()
 
@@ -168,6 +173,8 @@ def main() -> int:
     print(summary.line())
     if arguments.json:
         arguments.json.write_text(json.dumps(vars(summary), indent=1))
+    if arguments.record:
+        record(arguments.seed, summary.cases, summary.differing, summary.once, summary.by_ring, summary.rate)
     return 1 if summary.differing else 0
 
 
