@@ -9,8 +9,8 @@ from pathlib import Path
 RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
 HEAD = """# Campaigns of the differential tester
 
-Written by `./dev diff --cases N --seed S --keep-going --record`. *Seen once*: a run differed, and none of the twelve that
-looked again. *By the ring*: cases in which the ring carried bytes.
+Written by `./dev diff --cases N --seed S --keep-going --record`. *Seen once*: a run differed, and none of the others
+that looked again. *By the ring*: cases in which the ring carried bytes.
 
 | seed | cases | differences | seen once | by the ring | cases per second | date | kernel |
 |---:|---:|---:|---:|---:|---:|---|---|
