@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass, field
@@ -21,6 +19,7 @@ from .check import Verdict, World, check
 from .generate import generate
 from .record import record
 from .shrink import shrink
+from .workers import workers
 
 ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = variant.library()
@@ -128,16 +127,11 @@ def replay(arguments: argparse.Namespace, world: World) -> int:
     return 1
 
 
-def end_agents_too() -> None:
-    """A worker that is terminated ends its case in good order: agents that sleep in a call would be left behind."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-
-
 def run_many(arguments: argparse.Namespace, world: World) -> Summary:
     summary = Summary()
     jobs = [(arguments.seed, number, world) for number in range(arguments.first, arguments.first + arguments.cases)]
     began = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(arguments.jobs, end_agents_too) as pool:
+    with workers(arguments.jobs) as pool:
         for verdict in pool.imap_unordered(work, jobs, CHUNK):
             summary.cases += 1
             summary.once += bool(verdict.once)
@@ -153,7 +147,6 @@ def run_many(arguments: argparse.Namespace, world: World) -> Summary:
                 summary.differing += 1
                 summary.failures.append(report(verdict, world, arguments.shrink_seconds))
                 if not arguments.keep_going:
-                    pool.terminate()
                     break
     return summary
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 from pathlib import Path
 
 import pytest
 
 from tests import variant
 
-from .__main__ import LIBRARY, end_agents_too, work
+from .__main__ import LIBRARY, work
 from .case import Case, Step
 from .check import Verdict, World, check
 from .generate import generate
 from .shrink import shrink
+from .workers import workers
 
 SEED = 20
 CASES = 150
@@ -28,7 +28,7 @@ needs_library = pytest.mark.skipif(not Path(LIBRARY).exists(), reason="the libra
 def verdicts(cases: int, world: World) -> list[Verdict]:
     """Up to the third case that differs: those take long, and three tell enough."""
     found: list[Verdict] = []
-    with multiprocessing.get_context("fork").Pool(2, end_agents_too) as pool:
+    with workers(2) as pool:
         for verdict in pool.imap_unordered(work, [(SEED, number, world) for number in range(cases)], 2):
             found.append(verdict)
             if sum(each.differs for each in found) >= DIFFERING_ENOUGH:
