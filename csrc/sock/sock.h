@@ -45,7 +45,7 @@ struct sock {
 	uint32_t calls;
 	uint32_t try_at; /* no attempt before so many calls */
 	uint32_t try_step;
-	/* epoll items (wait/epoll.c): index + 1 of the first, under the lock of the sets */
+	/* epoll items (wait/set.h): index + 1 of the first, under the lock of the sets */
 	uint32_t first_item;
 	uint32_t behind; /* who waits has found bytes in the ring that are not readable yet: epoll_has_received */
 	/* closed while calls sleep on it (keep.c) */

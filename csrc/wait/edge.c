@@ -2,7 +2,7 @@
  * that is ready, and puts back what is not wanted: level-triggered events come again of themselves; descriptors that are
  * edge-triggered or one-shot are registered once more as the set's fdinfo (proc(5)) showed them before.
  * Slow (the fdinfo of a large set is long), and called only when a watched socket goes into the kernel or out of this
- * process. Caller: epoll.c, under the lock of the sets. */
+ * process. Caller: set_edge.c, under the lock of the sets. */
 #define _GNU_SOURCE
 #include "wait/edge.h"
 

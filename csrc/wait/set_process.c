@@ -1,0 +1,88 @@
+/* Sets and other processes: fork and exec.
+ *
+ * Decides what the kernel's set has before another process gets it: what the program registered, since who has it then knows
+ * no tags, or no longer. And what an inherited set is here: the kernel's alone, with its sockets. Callers: interpose/, around
+ * fork and exec; epoll.c when an inherited set is first used. They do not hold sets_lock; in the child of a fork there is
+ * nobody else. */
+#define _GNU_SOURCE
+#include "wait/set.h"
+
+#include <fcntl.h>
+
+/* -- fork -------------------------------------------------------------------------------------------------------------- */
+
+static int is_close_on_exec(int fd)
+{
+	long flags = sys_fcntl(fd, F_GETFD, 0);
+
+	return flags < 0 || flags & FD_CLOEXEC;
+}
+
+/* The child may hand the set to a program that knows no tags, or close its sockets: from then on the kernel has what the
+ * program registered. */
+void epoll_fork_prepare(void)
+{
+	for (uint32_t i = 0; sets && i < SETS_MAX; i++) {
+		if (!load_acquire(&sets[i].state) || sets[i].forked || sets[i].shared || is_close_on_exec(sets[i].fd))
+			continue;
+		spinlock_acquire(&sets_lock);
+		sets[i].shared = 1;
+		set_untag_all(&sets[i]);
+		spinlock_release(&sets_lock);
+	}
+}
+
+void epoll_fork_child(void)
+{
+	sets_lock.held = 0;
+	for (uint32_t i = 0; sets && i < SETS_MAX; i++)
+		if (sets[i].state) {
+			sets[i].forked = 1;
+			sets[i].sleepers = 0;
+			sets[i].pairs_count = 0;
+		}
+}
+
+/* A set that this process inherited: its sockets go back to the kernel when it is first used here. */
+void set_forked_use(struct set *set)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++)
+		if (items[i].set == set_number(set) && sock_enter(&socks[items[i].sock], items[i].fd) == 0)
+			sock_leave(&socks[items[i].sock]);
+	set->forked = 2;
+}
+
+/* -- exec -------------------------------------------------------------------------------------------------------------- */
+
+/* 1, and a copy of the item, when it is of this set: no ring is watched for it any more. */
+static int unwatch(struct set *set, struct item *item, struct item *copy)
+{
+	uint32_t number = set_number(set);
+
+	spinlock_acquire(&sets_lock);
+	if (item->set == number)
+		set_collect(set); /* what has not been shown stays an edge */
+	if (item->set == number && item->tagged)
+		item_tag_ends(item);
+	if (item->set == number && sock_is_engine(item_sock(item)))
+		set_watch_end(set, item_sock(item));
+	else if (item->set == number)
+		item_leave_exact(set, item);
+	*copy = *item;
+	spinlock_release(&sets_lock);
+	return copy->set == number;
+}
+
+void epoll_set_passes(uint32_t index)
+{
+	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
+		struct epoll_event event;
+		struct item item;
+
+		if (!unwatch(&sets[index], &items[i], &item) || !sock_is_engine(&socks[item.sock]))
+			continue;
+		sock_into_kernel(&socks[item.sock], item.fd, reason_inherited);
+		event = (struct epoll_event){.events = item.disabled ? EPOLLONESHOT : item.events, .data.u64 = item.data};
+		sys_epoll_ctl(sets[index].fd, EPOLL_CTL_ADD, item.fd, &event); /* where another socket has come in its place */
+	}
+}
