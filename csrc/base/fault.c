@@ -18,7 +18,7 @@ struct load {
 	extern const struct load fault_loads_end_##name[] __attribute__((weak, visibility("hidden")))
 
 TABLE(waits);
-TABLE(data);
+TABLE(messages);
 
 static int load_handle(greg_t *at, const struct load *begin, const struct load *end)
 {
@@ -36,7 +36,7 @@ int fault_handle(void *context)
 	greg_t *at = &state->uc_mcontext.gregs[REG_RIP];
 
 	if (load_handle(at, fault_loads_begin_waits, fault_loads_end_waits) ||
-	    load_handle(at, fault_loads_begin_data, fault_loads_end_data))
+	    load_handle(at, fault_loads_begin_messages, fault_loads_end_messages))
 		return 1;
 	if (*at < (greg_t)(uintptr_t)copy_guarded_begin || *at >= (greg_t)(uintptr_t)copy_guarded_end)
 		return 0;

@@ -1,4 +1,8 @@
-/* Data calls: send and receive in all their spellings (send(2), recv(2), readv(2), sendfile(2), splice(2)). */
+/* Data calls: send and receive in all their spellings (send(2), recv(2), readv(2), sendfile(2), splice(2)) but those of
+ * messages.c.
+ *
+ * Decides for each call whether it goes by the engine or by the kernel: the gate, and before it what only the kernel knows
+ * how to do. Callers: the program, and messages.c by data.h. No lock is held. */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <signal.h>
@@ -9,23 +13,14 @@
 #include <unistd.h>
 
 #include "base/copy.h"
-#include "base/fault.h"
 #include "base/options.h"
 #include "base/sys.h"
+#include "interpose/data.h"
 #include "interpose/interpose.h"
 #include "wait/block.h"
 
 #define TRANSFER_BYTES_MAX 0x7ffff000u /* MAX_RW_COUNT of Linux */
-#define PIECES_MAX 1024                /* UIO_MAXIOV */
 #define FILE_CHUNK_BYTES 65536
-
-FAULT_LOADS(data);
-
-/* A field of the program's structure, wherever that may be. */
-static inline const void *field_at(const void *structure, size_t offset)
-{
-	return (const void *)((uintptr_t)structure + offset);
-}
 
 ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
@@ -109,7 +104,7 @@ static long engine_recv(struct sock *sock, int fd, const struct iovec *pieces, s
 	return interpose_result(block_recv(sock, fd, &to, flags));
 }
 
-static long engine_send_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
+long data_send_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct iovec copied[PIECES_MAX];
 	long total = pieces_copy(copied, pieces, count);
@@ -126,7 +121,7 @@ static long engine_writev(struct sock *sock, int fd, const struct iovec *pieces,
 	return total > 0 ? engine_send(sock, fd, copied, count, 0) : interpose_result(total);
 }
 
-static long engine_recv_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
+long data_recv_vector(struct sock *sock, int fd, const struct iovec *pieces, size_t count, int flags)
 {
 	struct iovec copied[PIECES_MAX];
 	long total = pieces_copy(copied, pieces, count);
@@ -142,8 +137,7 @@ static long engine_readv(struct sock *sock, int fd, const struct iovec *pieces, 
 	return total > 0 ? engine_recv(sock, fd, copied, count, 0) : interpose_result(total);
 }
 
-/* A send of ours: unusual flags, attach, gate. 1: engine. */
-static int send_begins(struct sock *sock, int fd, int flags)
+int data_send_begins(struct sock *sock, int fd, int flags)
 {
 	if (unlikely(flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)))
 		leave_unusual(sock, fd, flags);
@@ -158,7 +152,7 @@ static int send_begins(struct sock *sock, int fd, int flags)
 	return sock_enter(sock, fd);
 }
 
-static int recv_begins(struct sock *sock, int fd, int flags)
+int data_recv_begins(struct sock *sock, int fd, int flags)
 {
 	if (unlikely(flags & (MSG_OOB | MSG_ERRQUEUE))) {
 		if (flags & MSG_OOB) {
@@ -172,8 +166,7 @@ static int recv_begins(struct sock *sock, int fd, int flags)
 	return sock_enter(sock, fd);
 }
 
-/* A plain call is over. */
-static long recv_ends(struct sock *sock, int fd, long result)
+long data_recv_ends(struct sock *sock, int fd, long result)
 {
 	int saved_errno = errno;
 
@@ -184,7 +177,7 @@ static long recv_ends(struct sock *sock, int fd, long result)
 	return result;
 }
 
-static long send_ends(struct sock *sock, long result)
+long data_send_ends(struct sock *sock, long result)
 {
 	sock_leave(sock);
 	return result;
@@ -197,9 +190,9 @@ APART ssize_t send_ours(struct sock *sock, int fd, const void *buffer, size_t by
 {
 	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
 
-	if (send_begins(sock, fd, flags))
+	if (data_send_begins(sock, fd, flags))
 		return engine_send(sock, fd, &piece, 1, flags);
-	return send_ends(sock, REAL(sendto)(fd, buffer, bytes, flags, address, address_bytes));
+	return data_send_ends(sock, REAL(sendto)(fd, buffer, bytes, flags, address, address_bytes));
 }
 
 EXPORT ssize_t send(int fd, const void *buffer, size_t bytes, int flags)
@@ -225,9 +218,9 @@ APART ssize_t write_ours(struct sock *sock, int fd, const void *buffer, size_t b
 {
 	struct iovec piece = {(void *)(uintptr_t)buffer, bytes};
 
-	if (send_begins(sock, fd, 0))
+	if (data_send_begins(sock, fd, 0))
 		return engine_send(sock, fd, &piece, 1, 0);
-	return send_ends(sock, REAL(write)(fd, buffer, bytes));
+	return data_send_ends(sock, REAL(write)(fd, buffer, bytes));
 }
 
 EXPORT ssize_t write(int fd, const void *buffer, size_t bytes)
@@ -241,11 +234,11 @@ EXPORT_AS(__write, write);
 
 APART ssize_t writev_ours(struct sock *sock, int fd, const struct iovec *pieces, int count)
 {
-	if (count >= 0 && count <= PIECES_MAX && send_begins(sock, fd, 0))
+	if (count >= 0 && count <= PIECES_MAX && data_send_begins(sock, fd, 0))
 		return engine_writev(sock, fd, pieces, (size_t)count);
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
-	return send_ends(sock, REAL(writev)(fd, pieces, count));
+	return data_send_ends(sock, REAL(writev)(fd, pieces, count));
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *pieces, int count)
@@ -262,103 +255,6 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t off
 	return REAL(pwritev2)(fd, pieces, count, offset, flags);
 }
 
-/* Calls `visit` with each descriptor in the control data of `message`; ends at what the kernel would refuse. */
-static void visit_passed(const struct msghdr *message, void (*visit)(int fd))
-{
-	const uint8_t *control = message->msg_control;
-	size_t next;
-	int fd;
-
-	for (size_t at = 0; at + sizeof(struct cmsghdr) <= message->msg_controllen; at = next) {
-		struct cmsghdr head;
-
-		if (copy_guarded(&head, control + at, sizeof(head)) || head.cmsg_len < sizeof(head) ||
-		    head.cmsg_len > message->msg_controllen - at)
-			return;
-		next = at + CMSG_ALIGN(head.cmsg_len);
-		if (head.cmsg_level != SOL_SOCKET || head.cmsg_type != SCM_RIGHTS)
-			continue;
-		for (size_t i = at + CMSG_LEN(0); i + sizeof(fd) <= at + head.cmsg_len; i += sizeof(fd))
-			if (!copy_guarded(&fd, control + i, sizeof(fd)))
-				visit(fd);
-	}
-}
-
-APART ssize_t sendmsg_ours(struct sock *sock, int fd, const struct msghdr *message, int flags)
-{
-	struct msghdr copied;
-
-	if (copy_guarded(&copied, message, sizeof(copied)))
-		return interpose_result(-EFAULT);
-	if (copied.msg_controllen)
-		sock_into_kernel(sock, fd, reason_option);
-	if (copied.msg_iovlen > PIECES_MAX)
-		return interpose_result(-EMSGSIZE);
-	if (send_begins(sock, fd, flags)) {
-		if (!copied.msg_controllen)
-			return engine_send_vector(sock, fd, copied.msg_iov, copied.msg_iovlen, flags);
-		return REAL(sendmsg)(fd, message, flags);
-	}
-	return send_ends(sock, REAL(sendmsg)(fd, message, flags));
-}
-
-APART ssize_t sendmsg_known(int fd, const struct msghdr *message, int flags)
-{
-	struct sock *sock = sock_of(fd);
-	struct msghdr copied;
-
-	if (sock)
-		return sendmsg_ours(sock, fd, message, flags);
-	if (copy_guarded(&copied, message, sizeof(copied)))
-		return REAL(sendmsg)(fd, message, flags);
-	if (copied.msg_controllen)
-		visit_passed(&copied, interpose_give_away);
-	return REAL(sendmsg)(fd, message, flags);
-}
-
-EXPORT ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-	if (likely(!fault_load(field_at(message, offsetof(struct msghdr, msg_controllen)))) && is_foreign(fd))
-		return REAL(sendmsg)(fd, message, flags);
-	return sendmsg_known(fd, message, flags);
-}
-
-static void give_away_all_passed(const struct mmsghdr *messages, unsigned count)
-{
-	struct msghdr copied;
-
-	for (unsigned i = 0; i < count && !copy_guarded(&copied, &messages[i].msg_hdr, sizeof(copied)); i++)
-		visit_passed(&copied, interpose_give_away);
-}
-
-APART int sendmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
-{
-	unsigned sent = 0;
-
-	if (!send_begins(sock, fd, flags))
-		return (int)send_ends(sock, REAL(sendmmsg)(fd, messages, count, flags));
-	for (; sent < count && sent < PIECES_MAX; sent++) {
-		ssize_t bytes = sendmsg_ours(sock, fd, &messages[sent].msg_hdr, flags);
-		unsigned length = (unsigned)bytes;
-
-		if (bytes < 0)
-			return sent ? (int)sent : -1;
-		if (copy_guarded(&messages[sent].msg_len, &length, sizeof(length)))
-			return sent ? (int)sent : (int)interpose_result(-EFAULT);
-	}
-	return (int)sent;
-}
-
-EXPORT int sendmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags)
-{
-	struct sock *sock = sock_of(fd);
-
-	if (unlikely(sock != NULL))
-		return sendmmsg_ours(sock, fd, messages, count, flags);
-	give_away_all_passed(messages, count);
-	return REAL(sendmmsg)(fd, messages, count, flags);
-}
-
 /* -- receiving --------------------------------------------------------------------------------------------------------- */
 
 APART ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, int flags, struct sockaddr *address,
@@ -368,8 +264,8 @@ APART ssize_t recv_ours(struct sock *sock, int fd, void *buffer, size_t bytes, i
 	socklen_t none = 0;
 	ssize_t received;
 
-	if (!recv_begins(sock, fd, flags))
-		return recv_ends(sock, fd, REAL(recvfrom)(fd, buffer, bytes, flags, address, address_bytes));
+	if (!data_recv_begins(sock, fd, flags))
+		return data_recv_ends(sock, fd, REAL(recvfrom)(fd, buffer, bytes, flags, address, address_bytes));
 	received = engine_recv(sock, fd, &piece, 1, flags);
 	if (received >= 0 && address && copy_guarded(address_bytes, &none, sizeof(none))) /* a stream has no addresses */
 		return interpose_result(-EFAULT);
@@ -412,9 +308,9 @@ APART ssize_t read_ours(struct sock *sock, int fd, void *buffer, size_t bytes)
 {
 	struct iovec piece = {buffer, bytes};
 
-	if (recv_begins(sock, fd, 0))
+	if (data_recv_begins(sock, fd, 0))
 		return bytes ? engine_recv(sock, fd, &piece, 1, 0) : 0;
-	return recv_ends(sock, fd, REAL(read)(fd, buffer, bytes));
+	return data_recv_ends(sock, fd, REAL(read)(fd, buffer, bytes));
 }
 
 EXPORT ssize_t read(int fd, void *buffer, size_t bytes)
@@ -437,9 +333,9 @@ APART ssize_t readv_ours(struct sock *sock, int fd, const struct iovec *pieces, 
 {
 	if (count < 0 || count > PIECES_MAX)
 		return interpose_result(-EINVAL);
-	if (recv_begins(sock, fd, 0))
+	if (data_recv_begins(sock, fd, 0))
 		return engine_readv(sock, fd, pieces, (size_t)count);
-	return recv_ends(sock, fd, REAL(readv)(fd, pieces, count));
+	return data_recv_ends(sock, fd, REAL(readv)(fd, pieces, count));
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *pieces, int count)
@@ -454,107 +350,6 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offs
 	if (offset == -1 && sock_of(fd) && !flags)
 		return readv(fd, pieces, count);
 	return REAL(preadv2)(fd, pieces, count, offset, flags);
-}
-
-APART ssize_t recvmsg_ours(struct sock *sock, int fd, struct msghdr *message, int flags)
-{
-	struct msghdr copied;
-	ssize_t received;
-
-	if (!recv_begins(sock, fd, flags))
-		return recv_ends(sock, fd, REAL(recvmsg)(fd, message, flags));
-	if (copy_guarded(&copied, message, sizeof(copied)))
-		return interpose_result(-EFAULT);
-	if (copied.msg_iovlen > PIECES_MAX)
-		return interpose_result(-EMSGSIZE);
-	received = engine_recv_vector(sock, fd, copied.msg_iov, copied.msg_iovlen, flags);
-	copied.msg_namelen = 0;
-	copied.msg_controllen = 0;
-	copied.msg_flags = 0;
-	if (received >= 0)
-		copy_guarded(message, &copied, sizeof(copied));
-	return received;
-}
-
-APART ssize_t recvmsg_known(int fd, struct msghdr *message, int flags)
-{
-	struct sock *sock = sock_of(fd);
-	ssize_t received;
-
-	if (sock)
-		return recvmsg_ours(sock, fd, message, flags);
-	received = REAL(recvmsg)(fd, message, flags);
-	if (received >= 0 && message->msg_controllen)
-		visit_passed(message, sock_recognise); /* they may be ones that this process has sent itself */
-	return received;
-}
-
-EXPORT ssize_t recvmsg(int fd, struct msghdr *message, int flags)
-{
-	if (likely(!fault_load(field_at(message, offsetof(struct msghdr, msg_controllen)))) && is_foreign(fd))
-		return REAL(recvmsg)(fd, message, flags);
-	return recvmsg_known(fd, message, flags);
-}
-
-/* recvmmsg(2) looks for an error before it looks for bytes. */
-static int error_first(struct sock *sock, int fd)
-{
-	int error = 0;
-	unsigned bytes = sizeof(error);
-
-	local_check_end(&sock->end, fd);
-	error = (int)exchange(&sock->shared->pending_error, 0);
-	if (!error)
-		sys_getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &bytes);
-	if (error)
-		fetch_or(&sock->shared->flags, SOCK_GONE | SOCK_TX_KERNEL);
-	return error;
-}
-
-APART int recvmmsg_engine(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags)
-{
-	int error = error_first(sock, fd);
-	unsigned received = 0;
-
-	if (error)
-		return (int)interpose_result(-error);
-	for (; received < count && received < PIECES_MAX; received++) {
-		int once = flags & ~MSG_WAITFORONE;
-		ssize_t bytes;
-		unsigned length;
-
-		if (received && flags & MSG_WAITFORONE)
-			once |= MSG_DONTWAIT;
-		bytes = recvmsg_ours(sock, fd, &messages[received].msg_hdr, once);
-		if (bytes < 0) {
-			if (received)
-				local_keep_error(&sock->end, -errno);
-			return received ? (int)received : -1;
-		}
-		length = (unsigned)bytes;
-		if (copy_guarded(&messages[received].msg_len, &length, sizeof(length)))
-			return received ? (int)received : (int)interpose_result(-EFAULT);
-	}
-	return (int)received;
-}
-
-APART int recvmmsg_ours(struct sock *sock, int fd, struct mmsghdr *messages, unsigned count, int flags,
-                        struct timespec *timeout)
-{
-	if (!recv_begins(sock, fd, flags))
-		return (int)recv_ends(sock, fd, REAL(recvmmsg)(fd, messages, count, flags, timeout));
-	if (timeout) /* its odd rules are the kernel's alone */
-		sock_into_kernel(sock, fd, reason_option);
-	return timeout ? REAL(recvmmsg)(fd, messages, count, flags, timeout)
-	               : recvmmsg_engine(sock, fd, messages, count, flags);
-}
-
-EXPORT int recvmmsg(int fd, struct mmsghdr *messages, unsigned count, int flags, struct timespec *timeout)
-{
-	struct sock *sock = sock_of(fd);
-
-	return likely(!sock) ? REAL(recvmmsg)(fd, messages, count, flags, timeout)
-	                     : recvmmsg_ours(sock, fd, messages, count, flags, timeout);
 }
 
 /* -- files and pipes --------------------------------------------------------------------------------------------------- */
@@ -608,9 +403,9 @@ static ssize_t sendfile_by_engine(struct sock *sock, int fd, int file, off_t *of
 
 APART ssize_t sendfile_ours(struct sock *sock, int fd, int file, off_t *offset, size_t count)
 {
-	if (send_begins(sock, fd, 0))
+	if (data_send_begins(sock, fd, 0))
 		return sendfile_by_engine(sock, fd, file, offset, count);
-	return send_ends(sock, REAL(sendfile)(fd, file, offset, count));
+	return data_send_ends(sock, REAL(sendfile)(fd, file, offset, count));
 }
 
 EXPORT ssize_t sendfile(int fd, int file, off_t *offset, size_t count)
