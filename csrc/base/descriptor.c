@@ -68,6 +68,13 @@ void descriptor_own_close(int fd)
 	sys_close(fd);
 }
 
+int descriptor_is_inherited(int fd)
+{
+	long flags = sys_fcntl(fd, F_GETFD, 0);
+
+	return flags >= 0 && !(flags & FD_CLOEXEC);
+}
+
 void descriptor_own_passes(int fd, int passes)
 {
 	if (fd >= 0)

@@ -42,6 +42,8 @@ int descriptor_highest(void);
 int descriptor_own(long fd);
 void descriptor_own_close(int fd);
 
+/* A new program would have `fd`: it is open, and not close-on-exec. */
+int descriptor_is_inherited(int fd);
 /* Over exec: `fd`, Byway's own, stays open in the new image, or no longer does. */
 void descriptor_own_passes(int fd, int passes);
 /* In the new image: `fd` came from the old one and is Byway's own. */

@@ -114,18 +114,11 @@ EXPORT int forkpty(int *terminal, char *name, const struct termios *settings, co
 
 /* -- other programs ----------------------------------------------------------------------------------------------------------- */
 
-static int is_inherited(int fd)
-{
-	long flags = sys_fcntl(fd, F_GETFD, 0);
-
-	return flags >= 0 && !(flags & FD_CLOEXEC);
-}
-
 /* What a new program would inherit is the kernel's again. */
 static void give_away_inherited(void)
 {
 	for (int fd = 0; fd <= descriptor_highest(); fd++)
-		if (sock_of(fd) && is_inherited(fd))
+		if (sock_of(fd) && descriptor_is_inherited(fd))
 			interpose_give_away(fd);
 }
 
@@ -135,7 +128,7 @@ static void give_away_unfit(void)
 	for (int fd = 0; fd <= descriptor_highest(); fd++) {
 		struct sock *sock = sock_of(fd);
 
-		if (!sock || !sock_is_engine(sock) || passport_suits(sock) || !is_inherited(fd))
+		if (!sock || !sock_is_engine(sock) || passport_suits(sock) || !descriptor_is_inherited(fd))
 			continue;
 		interpose_give_away(fd);
 		if (sock_of(fd))
@@ -149,7 +142,7 @@ static void give_away_sets(void)
 	for (int fd = 0; fd <= descriptor_highest(); fd++) {
 		uint32_t entry = descriptor_entry(fd);
 
-		if (descriptor_kind(entry) == DESCRIPTOR_SET && is_inherited(fd))
+		if (descriptor_kind(entry) == DESCRIPTOR_SET && descriptor_is_inherited(fd))
 			epoll_set_passes(descriptor_index(entry));
 	}
 }
@@ -159,7 +152,7 @@ static int stays_open(const struct sock *sock, int closing_fd)
 	if (load_relaxed(&sock->descriptors) <= 1)
 		return 0;
 	for (int fd = 0; fd <= descriptor_highest(); fd++)
-		if (fd != closing_fd && sock_of(fd) == sock && is_inherited(fd))
+		if (fd != closing_fd && sock_of(fd) == sock && descriptor_is_inherited(fd))
 			return 1;
 	return 0;
 }
@@ -168,7 +161,7 @@ static int stays_open(const struct sock *sock, int closing_fd)
 static void mark_closing(void)
 {
 	for (int fd = 0; fd <= descriptor_highest(); fd++)
-		if (sock_of(fd) && !is_inherited(fd) && !stays_open(sock_of(fd), fd))
+		if (sock_of(fd) && !descriptor_is_inherited(fd) && !stays_open(sock_of(fd), fd))
 			sock_exec_closes(sock_of(fd), fd);
 	sock_kept_each(sock_exec_closes);
 	CRASH_POINT(exec_closing_marked);

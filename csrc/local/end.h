@@ -39,21 +39,22 @@ struct local_end {
 
 /* enum sock_flag: shm_socket.flags, changed by atomics */
 enum {
-	SOCK_NONBLOCK_KNOWN = 1, /* SOCK_NONBLOCKING is true to the kernel's O_NONBLOCK */
-	SOCK_NONBLOCKING = 2,
-	SOCK_ACTIVE = 4, /* made by connect */
-	SOCK_PASSIVE = 8, /* made by accept */
-	SOCK_RX_KERNEL = 16, /* the direction we receive stays with the kernel for good */
-	SOCK_TX_KERNEL = 32, /* the direction we send stays with the kernel for good */
-	SOCK_SHUT = 64, /* shut down in plain mode: the peer would see an end without a mark, so it never attaches */
-	SOCK_GONE = 128, /* the peer's death has been dealt with */
-	SOCK_LOWAT = 256, /* SO_RCVLOWAT was set */
-	SOCK_TIMEOUTS = 512, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
-	SOCK_SHUT_RECEIVE = 8192, /* the program has shut it down for receiving */
-	SOCK_URGENT = 4096, /* the program has received urgent data: SIOCINQ may stop at its mark */
-	SOCK_URGENT_SENT = 8192, /* urgent data has been sent by the engine: another must not make the receiver lose it */
-	SOCK_CORKED = 2048, /* MSG_MORE: by the kernel until a send without it */
-	SOCK_LEFTOVER = 1024 /* a sender died taking bytes back: what it had not sent is read from the ring */
+	SOCK_NONBLOCK_KNOWN = 1 << 0, /* SOCK_NONBLOCKING is true to the kernel's O_NONBLOCK */
+	SOCK_NONBLOCKING = 1 << 1,
+	SOCK_ACTIVE = 1 << 2, /* made by connect */
+	SOCK_PASSIVE = 1 << 3, /* made by accept */
+	SOCK_RX_KERNEL = 1 << 4, /* the direction we receive stays with the kernel for good */
+	SOCK_TX_KERNEL = 1 << 5, /* the direction we send stays with the kernel for good */
+	SOCK_SHUT = 1 << 6, /* shut down in plain mode: the peer would see an end without a mark, so it never attaches */
+	SOCK_GONE = 1 << 7, /* the peer's death has been dealt with */
+	SOCK_LOWAT = 1 << 8, /* SO_RCVLOWAT was set */
+	SOCK_TIMEOUTS = 1 << 9, /* SO_RCVTIMEO or SO_SNDTIMEO was set */
+	SOCK_LEFTOVER = 1 << 10, /* a sender died taking bytes back: what it had not sent is read from the ring */
+	SOCK_CORKED = 1 << 11, /* MSG_MORE: by the kernel until a send without it */
+	SOCK_URGENT = 1 << 12, /* the program has received urgent data: SIOCINQ may stop at its mark */
+	SOCK_URGENT_SENT = 1
+	    << 13, /* urgent data has been sent by the engine: another must not make the receiver lose it */
+	SOCK_SHUT_RECEIVE = 1 << 14 /* the program has shut it down for receiving */
 };
 
 /* -- section 3 ------------------------------------------------------------------------------------------------------ */

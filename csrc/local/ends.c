@@ -252,13 +252,6 @@ static void emulate_reset(struct local_end *end, int fd, uint64_t head, uint64_t
 	count(counter_resets_emulated, 1);
 }
 
-static int has_error(int fd)
-{
-	struct pollfd asked = {.fd = fd};
-
-	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLERR;
-}
-
 void local_peer_reset(struct local_end *end)
 {
 	fetch_or(&end->socket->flags, SOCK_TX_KERNEL | SOCK_GONE);
@@ -289,7 +282,7 @@ static int peer_is_held(const struct local_end *end, int fd)
  * unread. Over while the peer lives: that was a reset by the kernel, and somebody has heard of it. */
 static int kernel_has_told(struct local_end *end, int fd, int is_half, uint64_t unread)
 {
-	if (load_acquire(&end->rx->closed) || (has_error(fd) && (is_half || !unread)))
+	if (load_acquire(&end->rx->closed) || (offset_has_error(fd) && (is_half || !unread)))
 		return 1;
 	return offset_is_closed(fd) && pair_peer_lives(end->pair) && !load_acquire(&pair_peer(end->pair)->forked);
 }

@@ -77,11 +77,21 @@ int offset_arrived(int fd, uint64_t *offset)
 	return error;
 }
 
+static int shows(int fd, short event)
+{
+	struct pollfd asked = {.fd = fd, .events = event};
+
+	return sys_poll(&asked, 1, 0) == 1 && asked.revents & event;
+}
+
+int offset_has_error(int fd)
+{
+	return shows(fd, POLLERR);
+}
+
 int offset_has_urgent(int fd)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLPRI};
-
-	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLPRI;
+	return shows(fd, POLLPRI);
 }
 
 int offset_is_closed(int fd)

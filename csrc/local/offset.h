@@ -31,6 +31,9 @@ int offset_fin_received(int fd);
 /* Bytes that wait in the kernel's receive queue, or a negative errno. */
 long offset_waiting(int fd);
 
+/* 1 when the socket has an error that nobody was told of (POLLERR). */
+int offset_has_error(int fd);
+
 /* 1 when urgent data has arrived that nobody has read or passed (POLLPRI). */
 int offset_has_urgent(int fd);
 

@@ -25,8 +25,8 @@ void pass_pair_each_descriptor(const struct pair *pair, void (*act)(int fd, int 
 /* Pair `index` from what the old image knew of it. Nobody sleeps on its bells any more. 0, or a negative errno: then its
  * descriptors are closed. */
 int pass_pair_take(uint32_t index, const struct pair *before);
-/* The end of `channel` that was attached in the old image by the same socket, now `fd`. The
- * locks that the old image kept are free. 0, or -ESTALE: the channel is not what it was. */
+/* The end of `channel` that was attached in the old image by the same socket, now `fd`. The locks
+ * that the old image kept are free. 0, or -ESTALE: the channel is not what it was. */
 int pass_end_take(struct local_end *end, struct pair *pair, uint32_t channel, int fd);
 /* Afterwards: channels whose sockets did not come along are left. */
 void pass_pair_leave_lost_channels(struct pair *pair);

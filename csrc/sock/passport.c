@@ -88,13 +88,6 @@ static void each_own_descriptor(struct passport *passport, void (*act)(int fd, i
 
 /* -- which sockets pass ---------------------------------------------------------------------------------------------------- */
 
-static int is_inherited(int fd)
-{
-	long flags = sys_fcntl(fd, F_GETFD, 0);
-
-	return flags >= 0 && !(flags & FD_CLOEXEC);
-}
-
 /* The ring is out of use for good, and nothing is in it: the kernel has it all. */
 static int is_kernels(struct sock *sock)
 {
@@ -113,7 +106,7 @@ static int passes(int fd)
 {
 	struct sock *sock = sock_of(fd);
 
-	if (!sock || !sock_is_engine(sock) || sock->given || !is_inherited(fd) || is_kernels(sock))
+	if (!sock || !sock_is_engine(sock) || sock->given || !descriptor_is_inherited(fd) || is_kernels(sock))
 		return 0;
 	return passport_suits(sock) ? 1 : -1;
 }
@@ -194,7 +187,7 @@ static void write_all(void)
 	for (int fd = 0; fd <= descriptor_highest() && count < made->descriptors_count; fd++) {
 		struct sock *sock = sock_of(fd);
 
-		if (!sock || !sock->passes || !is_inherited(fd))
+		if (!sock || !sock->passes || !descriptor_is_inherited(fd))
 			continue;
 		write_socket(sock);
 		descriptors_of(made)[count++] =

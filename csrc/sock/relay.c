@@ -187,18 +187,11 @@ static void forget_error(const struct relay *relay)
 		sys_getsockopt(relay->program, SOL_SOCKET, SO_ERROR, &error, &bytes);
 }
 
-static int has_error(int fd)
-{
-	struct pollfd asked = {.fd = fd};
-
-	return sys_poll(&asked, 1, 0) == 1 && asked.revents & POLLERR;
-}
-
 static int make_over_link(struct sock *sock, int fd, struct relay *relay)
 {
 	int error;
 
-	relay->has_error = !offset_is_closed(fd) || has_error(fd) || load_acquire(&sock->shared->pending_error);
+	relay->has_error = !offset_is_closed(fd) || offset_has_error(fd) || load_acquire(&sock->shared->pending_error);
 	relay->is_shut = load_relaxed(&sock->shared->flags) & SOCK_SHUT_RECEIVE;
 
 	relay->process = arena_child_prepare_for(sock_index(sock));

@@ -133,8 +133,8 @@ static long wait_loop(struct set *set, int fd, struct epoll_event *events, int c
 			return have;
 		if (signal_came(mark))
 			return -EINTR;
-		if (found <
-		    0) /* -EINTR also without a handler: SIGCONT, or a signal that another thread has blocked (signal(7)) */
+		/* -EINTR also without a handler: SIGCONT, or a signal that another thread has blocked (signal(7)) */
+		if (found < 0)
 			return found;
 		if (deadline_ns != CLOCK_NEVER && clock_now_ns() >= deadline_ns)
 			return set_kernel_gives(set, fd, events, 0, count);

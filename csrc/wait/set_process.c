@@ -11,19 +11,12 @@
 
 /* -- fork -------------------------------------------------------------------------------------------------------------- */
 
-static int is_close_on_exec(int fd)
-{
-	long flags = sys_fcntl(fd, F_GETFD, 0);
-
-	return flags < 0 || flags & FD_CLOEXEC;
-}
-
 /* The child may hand the set to a program that knows no tags, or close its sockets: from then on the kernel has what the
  * program registered. */
 void epoll_fork_prepare(void)
 {
 	for (uint32_t i = 0; sets && i < SETS_MAX; i++) {
-		if (!load_acquire(&sets[i].state) || sets[i].forked || sets[i].shared || is_close_on_exec(sets[i].fd))
+		if (!load_acquire(&sets[i].state) || sets[i].forked || sets[i].shared || !descriptor_is_inherited(sets[i].fd))
 			continue;
 		spinlock_acquire(&sets_lock);
 		sets[i].shared = 1;

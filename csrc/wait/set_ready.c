@@ -92,14 +92,7 @@ uint64_t item_published(const struct item *item)
 
 int item_fd(const struct item *item)
 {
-	const struct sock *sock = item_sock(item);
-
-	if (likely(!item->fd_closed))
-		return item->fd;
-	for (int fd = 0; fd <= descriptor_highest(); fd++)
-		if (sock_of(fd) == sock)
-			return fd;
-	return -1;
+	return likely(!item->fd_closed) ? item->fd : sock_any_descriptor(item_sock(item));
 }
 
 /* An end that the peer has marked is in the kernel already, and so are its death and our own shutdown. */
@@ -262,7 +255,7 @@ static int report(struct set *set, struct epoll_event *events, int count)
 
 		item_tell_what_is_missing(set, item);
 		if (item->events & EPOLLONESHOT && sock_is_engine(item_sock(item))) /* told once: with the peer's death */
-			local_check_end(&item_sock(item)->end, item->fd);
+			local_check_end(&item_sock(item)->end, item_fd(item));
 		ready = item_edge_events(item);
 		if (ready) {
 			events[reported].events = ready;
