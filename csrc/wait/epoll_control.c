@@ -52,8 +52,6 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 		reason = set_watch_begin(set, sock);
 	if (item)
 		item_arm(set, item, event);
-	if (item && item->in_ready)
-		set_wake(set);
 	spinlock_release(&sets_lock);
 	if (!item)
 		leave_to_kernel(set, sock, fd, event);
@@ -87,8 +85,6 @@ static long control_tagged(struct set *set, struct item *item, int operation, co
 		item->tagged = 0;
 	}
 	item_arm(set, item, event);
-	if (item->in_ready)
-		set_wake(set);
 	return 0;
 }
 
@@ -110,8 +106,6 @@ static long control_absent(struct set *set, struct item *item, int operation, co
 		return error;
 	item->absent = 0;
 	item_arm(set, item, event);
-	if (item->in_ready)
-		set_wake(set);
 	return 0;
 }
 
@@ -132,8 +126,6 @@ static long control_plain(struct set *set, struct item *item, int operation, int
 		item_free(item);
 	} else {
 		item_arm(set, item, event);
-		if (item->in_ready)
-			set_wake(set);
 	}
 	return 0;
 }

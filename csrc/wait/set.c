@@ -87,6 +87,8 @@ void item_arm(struct set *set, struct item *item, const struct epoll_event *even
 		local_check_end(&item_sock(item)->end, item_fd(item));
 	if (item_events(item))
 		set_ready_add(set, item);
+	if (item->in_ready)
+		set_wake(set);
 }
 
 /* -- sets -------------------------------------------------------------------------------------------------------------- */

@@ -141,7 +141,8 @@ struct item *item_find(const struct set *set, const struct sock *sock, int fd);
 /* An item that wants nothing yet, or NULL: there are too many. */
 struct item *item_new(struct set *set, struct sock *sock, int fd);
 void item_free(struct item *item);
-/* The program wants `event` from now on: the kernel is told what it must know, and what is there already is ready. */
+/* The program wants `event` from now on: the kernel is told what it must know, and what is there already is
+ * ready, for who sleeps on the set too. */
 void item_arm(struct set *set, struct item *item, const struct epoll_event *event);
 /* Whether the set has an item of the socket, besides `except`. */
 int set_watches(const struct set *set, const struct sock *sock, const struct item *except);

@@ -644,39 +644,49 @@ static void step_vfork_foreign(int descriptor, char **left)
 	end_as(child);
 }
 
-static void pass_descriptor(int way, int descriptor)
-{
-	char byte = '!';
-	struct iovec piece = {&byte, 1};
+/* A message of one byte with room for one descriptor. Filled by passing_begin; it points into itself. */
+struct passing {
+	char byte;
+	struct iovec piece;
+	struct msghdr message;
 	union {
 		char bytes[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct msghdr message = {
-		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
-	struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+};
 
+static void passing_begin(struct passing *passing)
+{
+	*passing = (struct passing){.byte = '!'};
+	passing->piece = (struct iovec){&passing->byte, 1};
+	passing->message = (struct msghdr){.msg_iov = &passing->piece,
+	                                   .msg_iovlen = 1,
+	                                   .msg_control = passing->control.bytes,
+	                                   .msg_controllen = sizeof(passing->control)};
+}
+
+static void pass_descriptor(int way, int descriptor)
+{
+	struct passing passing;
+	struct cmsghdr *head;
+
+	passing_begin(&passing);
+	head = CMSG_FIRSTHDR(&passing.message);
 	head->cmsg_level = SOL_SOCKET;
 	head->cmsg_type = SCM_RIGHTS;
 	head->cmsg_len = CMSG_LEN(sizeof(int));
 	memcpy(CMSG_DATA(head), &descriptor, sizeof(descriptor));
-	must(sendmsg(way, &message, 0) == 1, "sendmsg");
+	must(sendmsg(way, &passing.message, 0) == 1, "sendmsg");
 }
 
 /* `fd-from:N`: the socket comes in a message on descriptor N. */
 static void step_fd_from(int way)
 {
-	char byte;
-	struct iovec piece = {&byte, 1};
-	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct msghdr message = {
-		.msg_iov = &piece, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)};
+	struct passing passing;
 
-	must(recvmsg(way, &message, 0) == 1 && CMSG_FIRSTHDR(&message), "recvmsg");
-	memcpy(&agent.descriptor, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(agent.descriptor));
+	passing_begin(&passing);
+	must(recvmsg(way, &passing.message, 0) == 1 && CMSG_FIRSTHDR(&passing.message), "recvmsg");
+	memcpy(&agent.descriptor, CMSG_DATA(CMSG_FIRSTHDR(&passing.message)), sizeof(agent.descriptor));
 	close(way);
 }
 

@@ -92,4 +92,13 @@ static inline void wire_warm(int descriptor)
 	}
 }
 
+/* A connection that is on the ring, if both ends can. */
+static inline int wire_fresh(const char *host, const char *port)
+{
+	int descriptor = wire_connect(host, port);
+
+	wire_warm(descriptor);
+	return descriptor;
+}
+
 #endif

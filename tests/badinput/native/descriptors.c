@@ -21,10 +21,7 @@ static void say(const char *name, long value)
 
 static int fresh(void)
 {
-	int descriptor = wire_connect(host, port);
-
-	wire_warm(descriptor);
-	return descriptor;
+	return wire_fresh(host, port);
 }
 
 static long exchange(int descriptor, uint32_t count)
@@ -87,8 +84,7 @@ static void connect_with_one_left(void)
 	while (count < 4096 && (descriptors[count] = dup(1)) >= 0)
 		count++;
 	close(descriptors[--count]);
-	connection = wire_connect(host, port);
-	wire_warm(connection);
+	connection = wire_fresh(host, port);
 	say("a connection with the last descriptor", exchange(connection, 50000));
 	close(connection);
 	while (count > 0)

@@ -14,8 +14,7 @@ int main(int argc, char **argv)
 
 	if (argc < 3)
 		return 2;
-	descriptor = wire_connect(argv[1], argv[2]);
-	wire_warm(descriptor);
+	descriptor = wire_fresh(argv[1], argv[2]);
 	wire_ask(descriptor, WIRE_SEND, sizeof(answer), 0);
 	wire_receive_all(descriptor, answer, sizeof(answer));
 	wire_ask(descriptor, WIRE_SEND, 100000, 0);

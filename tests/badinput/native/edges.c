@@ -16,10 +16,7 @@ static const char *host, *port;
 
 static int fresh(void)
 {
-	int descriptor = wire_connect(host, port);
-
-	wire_warm(descriptor);
-	return descriptor;
+	return wire_fresh(host, port);
 }
 
 static void change(int set, int operation, int descriptor, uint32_t events, uint64_t data)

@@ -82,9 +82,8 @@ static void asking(const char *where, int fd)
 static void connection(const char *host, const char *port)
 {
 	char data[100];
-	int fd = wire_connect(host, port);
+	int fd = wire_fresh(host, port);
 
-	wire_warm(fd);
 	sending("connection", fd);
 	wire_ask(fd, WIRE_SEND, sizeof(data), 0);
 	recv(fd, data, 1, MSG_PEEK);

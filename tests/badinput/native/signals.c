@@ -51,10 +51,7 @@ static void report(const char *name, ssize_t result)
 
 static int fresh(void)
 {
-	int descriptor = wire_connect(host, port);
-
-	wire_warm(descriptor);
-	return descriptor;
+	return wire_fresh(host, port);
 }
 
 static void receive_cases(void)
