@@ -93,9 +93,9 @@ struct shm_channel *pair_channel(struct pair *pair, uint32_t channel, uint8_t **
 	uint32_t slot;
 	uint8_t *map;
 
-	if (region >= pair->regions_count || !pair->regions[region].map)
+	map = region < pair->regions_count ? load_acquire(&pair->regions[region].map) : NULL;
+	if (!map)
 		return NULL;
-	map = pair->regions[region].map;
 	slot = channel - pair_region_first_channel(region);
 	if (rings)
 		*rings = map + rings_offset(region) + (size_t)slot * 2 * pair->ring_bytes;
@@ -111,21 +111,27 @@ uint8_t *pair_region_map(int fd, size_t bytes)
 	return map == MAP_FAILED ? NULL : map;
 }
 
-static int region_make(struct pair *pair, uint32_t region)
+/* Maps region `region` from our own descriptor `fd`, which is closed where that fails. */
+static int region_add(struct pair *pair, uint32_t region, int fd)
 {
-	size_t bytes = pair_region_bytes(region, pair->ring_bytes);
-	int fd = memory_make("byway.pair", bytes, 1);
+	uint8_t *map = pair_region_map(fd, pair_region_bytes(region, pair->ring_bytes));
 
-	if (fd < 0)
-		return fd;
-	pair->regions[region].map = pair_region_map(fd, bytes);
-	if (!pair->regions[region].map) {
+	if (!map) {
 		descriptor_own_close(fd);
 		return -ENOMEM;
 	}
 	pair->regions[region].fd = fd;
-	store_release(&pair->regions_count, region + 1);
+	store_release(&pair->regions[region].map, map);
+	if (region >= pair->regions_count)
+		store_release(&pair->regions_count, region + 1);
 	return 0;
+}
+
+static int region_make(struct pair *pair, uint32_t region)
+{
+	int fd = memory_make("byway.pair", pair_region_bytes(region, pair->ring_bytes), 1);
+
+	return fd < 0 ? fd : region_add(pair, region, fd);
 }
 
 int pair_region_is_sound(int fd, size_t bytes)
@@ -139,28 +145,14 @@ int pair_region_is_sound(int fd, size_t bytes)
 
 int pair_region_join(struct pair *pair, uint32_t region, int fd)
 {
-	size_t bytes;
+	int known = region < SHM_REGIONS_MAX && pair->regions[region].map; /* every HELLO of its channels brings it */
 
-	if (region == 0 || region >= SHM_REGIONS_MAX || region < pair->regions_count) {
+	if (known || !region || region >= SHM_REGIONS_MAX || !pair_region_is_sound(fd, pair_region_bytes(region, pair->ring_bytes))) {
 		sys_close(fd);
-		return region && region < pair->regions_count && pair->regions[region].map ? 0 : -EPROTO;
-	}
-	bytes = pair_region_bytes(region, pair->ring_bytes);
-	if (!pair_region_is_sound(fd, bytes)) {
-		sys_close(fd);
-		return -EPROTO;
+		return known ? 0 : -EPROTO;
 	}
 	fd = descriptor_own(fd);
-	if (fd < 0)
-		return fd;
-	pair->regions[region].map = pair_region_map(fd, bytes);
-	if (!pair->regions[region].map) {
-		descriptor_own_close(fd);
-		return -ENOMEM;
-	}
-	pair->regions[region].fd = fd;
-	store_release(&pair->regions_count, region + 1);
-	return 0;
+	return fd < 0 ? fd : region_add(pair, region, fd);
 }
 
 /* -- making and joining ---------------------------------------------------------------------------------------------- */

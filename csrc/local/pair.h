@@ -40,7 +40,7 @@ struct pair {
 	int bells[SHM_BELLS_MAX];      /* ours: we sleep on them */
 	int peer_bells[SHM_BELLS_MAX]; /* the peer's: we ring them */
 	uint32_t bell_owner[SHM_BELLS_MAX]; /* thread id, or PAIR_BELL_SET | set index; 0: free */
-	uint32_t regions_count;
+	uint32_t regions_count; /* those below it may be missing where the other end makes them: `map` says */
 	struct pair_region regions[SHM_REGIONS_MAX];
 	uint32_t *sockets; /* of each of SHM_CHANNELS_MAX channels: socket slot + 1, where this process attached it */
 };
@@ -87,7 +87,8 @@ uint32_t pair_region_of(uint32_t channel);
 /* Allocates a channel for two cookies, adding a region where needed. SHM_CHANNELS_MAX: none. */
 uint32_t pair_channel_new(struct pair *pair, const uint64_t cookies[2]);
 void pair_channel_leave(struct pair *pair, uint32_t channel);
-/* Maps region `region` from `fd` (taken over). 0 or a negative errno. */
+/* Maps region `region` from `fd` (taken over), unless it is mapped. Regions may come in any order: offers are answered by
+ * whichever socket is used first. 0 or a negative errno. One thread at a time. */
 int pair_region_join(struct pair *pair, uint32_t region, int fd);
 
 /* Whether the peer's process lived in the last PAIR_ASK_US microseconds: asks the kernel when that is longer ago. */

@@ -55,6 +55,8 @@ static void meet(struct sock *sock)
 	else
 		result = meet_join(&sock->meeting, &sock->end, &reason);
 	if (result == MEET_NEVER) {
+		if (reason == reason_protocol)
+			count(counter_protocol_errors, 1);
 		never(sock, reason);
 	} else if (result == MEET_JOINED) {
 		sock->stage = STAGE_JOINED;

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import resource
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from tests import variant
-from tests.badinput.common import VARIANTS, Worlds, kernel_lines, lines_of
+from tests.badinput.common import VARIANTS, Worlds, kernel_lines, lines_of, start_peer
 from tests.programs import harness
 from tests.programs.harness import KERNEL, Programs
+from tests.programs.ring import read_ring
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -79,3 +83,22 @@ def test_kernel_lines_are_steady(group: Programs) -> None:
     """Else comparing would prove nothing."""
     for name in HELPERS:
         assert kernel_lines(group, name) == lines_of(group, (KERNEL, KERNEL), name)
+
+
+def test_regions_come_in_any_order(group: Programs) -> None:
+    """Whoever reads its connections backwards hears of the last region first: all attach all the same."""
+    if missing := harness.byway_missing():
+        pytest.skip(missing)
+    script = Path(__file__).with_name("regions.py")
+    peer, port = start_peer(group, harness.byway_world())
+    running = group.start([sys.executable, script, str(port)], harness.byway_world(), stdin=subprocess.PIPE)
+    running.wait_output("said", 30.0)
+    ring = read_ring(running.pid)
+    assert running.output().splitlines() == ["18000", "said"]
+    assert ring is not None
+    assert ring.attached == 60, ring
+    assert not ring.reasons(), ring
+    assert running.process.stdin is not None
+    running.process.stdin.close()
+    assert running.wait() == 0
+    peer.stop()

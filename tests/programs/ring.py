@@ -65,7 +65,8 @@ def wait_ring_bytes(pid: int, sent: int = 0, received: int = 0) -> Ring:
 def check_carrier(server_pid: int, worlds: tuple[harness.World, harness.World], sent: int, received: int) -> None:
     """Bytes went by the ring if both programs were under Byway, and none did otherwise."""
     if all(world.is_byway for world in worlds):
-        wait_ring_bytes(server_pid, sent, received)
+        ring = wait_ring_bytes(server_pid, sent, received)
+        assert not ring.counters["protocol_errors"], ring
         return
     if not worlds[0].is_byway:
         return
