@@ -146,8 +146,9 @@ int pair_region_is_sound(int fd, size_t bytes)
 int pair_region_join(struct pair *pair, uint32_t region, int fd)
 {
 	int known = region < SHM_REGIONS_MAX && pair->regions[region].map; /* every HELLO of its channels brings it */
+	int may_be = !known && region && region < SHM_REGIONS_MAX;
 
-	if (known || !region || region >= SHM_REGIONS_MAX || !pair_region_is_sound(fd, pair_region_bytes(region, pair->ring_bytes))) {
+	if (!may_be || !pair_region_is_sound(fd, pair_region_bytes(region, pair->ring_bytes))) {
 		sys_close(fd);
 		return known ? 0 : -EPROTO;
 	}
