@@ -14,6 +14,11 @@ static inline uint64_t cpu_ticks(void)
 {
 	return __builtin_ia32_rdtsc();
 }
+/* Fetches the line for reading, in the background. Any address. */
+static inline void cpu_prefetch(const void *address)
+{
+	__builtin_prefetch(address);
+}
 /* Fetches the line for writing, in the background. (__builtin_prefetch would fetch it for reading only: compilers
  * take prefetchw for an extension; every x86-64 processor since 2014 has it, and older ones do nothing.) */
 static inline void cpu_prefetch_write(const void *address)

@@ -94,6 +94,13 @@ static inline uint64_t local_rx_mark(const struct local_end *end)
 	return load_acquire(&end->rx->tail) ^ (load_acquire(&end->rx->change_count) << 52);
 }
 
+/* Has the lines on their way here that the next receive by the ring reads: each was written by the other processor last. */
+static inline void local_fetch_ahead(const struct local_end *end)
+{
+	cpu_prefetch(&end->rx->tail);
+	cpu_prefetch(end->rx_ring + (load_relaxed(&end->rx->head) & (end->ring_bytes - 1)));
+}
+
 /* -- sleeping, section 5 --------------------------------------------------------------------------------------------- */
 
 /* A sleep in the kernel begins: revokes the ring while it is empty. 0: done; -EAGAIN: there is something to read. Either

@@ -50,6 +50,7 @@ static int spin_for_change(struct sock *sock, uint64_t seen, struct signal_mark 
 	spin_begin(&spin);
 	while (spin_turn(&spin)) {
 		if (local_rx_mark(&sock->end) != seen || signal_came(mark)) {
+			local_fetch_ahead(&sock->end);
 			spin_won(&spin);
 			return 1;
 		}

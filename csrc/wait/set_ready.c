@@ -197,15 +197,33 @@ static void collect_socket(struct set *set, struct pair *pair, uint32_t channel,
 		}
 }
 
+/* One after the other, each socket's lines would be waited for in turn. */
+static void fetch_ahead(const struct pair *pair, uint32_t first, uint64_t bits)
+{
+	for (; bits; bits &= bits - 1) {
+		uint32_t channel = first + (uint32_t)__builtin_ctzll(bits);
+		uint32_t number = channel < SHM_CHANNELS_MAX ? pair->sockets[channel] : 0;
+
+		if (number)
+			local_fetch_ahead(&socks[number - 1].end);
+	}
+}
+
+static void collect_word(struct set *set, struct pair *pair, uint32_t first, uint64_t bits)
+{
+	fetch_ahead(pair, first, bits);
+	for (; bits; bits &= bits - 1)
+		collect_socket(set, pair, first + (uint32_t)__builtin_ctzll(bits), 0);
+}
+
 void set_collect(struct set *set)
 {
 	for (uint32_t i = 0; i < set->pairs_count; i++)
 		for (uint32_t w = 0; w < ready_words(set->pairs[i].pair); w++) {
 			uint64_t *word = ready_word(&set->pairs[i], w);
-			uint64_t bits = load_relaxed(word) ? exchange(word, 0) : 0;
 
-			for (; bits; bits &= bits - 1)
-				collect_socket(set, set->pairs[i].pair, w * 64 + (uint32_t)__builtin_ctzll(bits), 0);
+			if (load_relaxed(word))
+				collect_word(set, set->pairs[i].pair, w * 64, exchange(word, 0));
 		}
 }
 
