@@ -21,6 +21,7 @@
 #define WHOLE_BYTES_MAX_ASLEEP 65536 /* the same to who sleeps */
 #define BACK_OFF_US_MIN 100
 #define BACK_OFF_US_MAX 20000
+#define RING_LASTED 8 /* times the last back-off: that one is forgotten */
 #define AGAIN 0 /* of a step: nothing sent, look again */
 
 void local_lock_writer(struct local_end *end)
@@ -98,12 +99,16 @@ static void record_change(struct local_end *end, uint64_t offset)
 	CRASH_POINT(send_change_counted);
 }
 
+/* Twice as long as the last time, but for a ring that was of use for long in between. */
 static void back_off(struct local_end *end)
 {
+	uint64_t now = cpu_ticks();
 	uint64_t longer = end->back_off_us * 2;
 
-	end->back_off_us = longer < BACK_OFF_US_MIN ? BACK_OFF_US_MIN : longer > BACK_OFF_US_MAX ? BACK_OFF_US_MAX : longer;
-	end->back_off_until = cpu_ticks() + clock_ticks_of_us(end->back_off_us);
+	if (longer < BACK_OFF_US_MIN || now - end->back_off_until > clock_ticks_of_us(end->back_off_us * RING_LASTED))
+		longer = BACK_OFF_US_MIN;
+	end->back_off_us = longer > BACK_OFF_US_MAX ? BACK_OFF_US_MAX : longer;
+	end->back_off_until = now + clock_ticks_of_us(end->back_off_us);
 }
 
 void local_move_to_kernel(struct local_end *end)
