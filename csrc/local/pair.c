@@ -158,12 +158,17 @@ int pair_region_join(struct pair *pair, uint32_t region, int fd)
 
 /* -- making and joining ---------------------------------------------------------------------------------------------- */
 
+int bell_make(void)
+{
+	return descriptor_own(SYS2(SYS_eventfd2, 0, EVENTFD_NONBLOCK));
+}
+
 static int bells_make(struct pair *pair)
 {
 	uint32_t wanted = load_relaxed(&pairs_count) > MANY_PAIRS ? BELLS_OF_MANY : (uint32_t)options.bells;
 
 	for (uint32_t k = 0; k < wanted; k++) {
-		int fd = descriptor_own(SYS2(SYS_eventfd2, 0, EVENTFD_NONBLOCK));
+		int fd = bell_make();
 
 		if (fd < 0)
 			return k ? 0 : fd;
@@ -499,13 +504,25 @@ int pair_peer_lives(struct pair *pair)
 	return 1;
 }
 
+void bell_empty(int fd)
+{
+	uint64_t rings;
+
+	sys_read(fd, &rings, sizeof(rings));
+}
+
+void bell_ring(int fd)
+{
+	uint64_t one = 1;
+
+	sys_write(fd, &one, sizeof(one));
+}
+
 /* A late ring of an earlier owner may still lie in the bell. A sleeper looks again and sleeps on; the set would show itself
  * readable to whoever polls it. So sets take theirs from the other end, and begin with an empty one. */
 void pair_bell_empty(struct pair *pair, int bell)
 {
-	uint64_t rings;
-
-	sys_read(pair->bells[bell], &rings, sizeof(rings));
+	bell_empty(pair->bells[bell]);
 }
 
 int pair_bell_lease(struct pair *pair, uint32_t owner)
@@ -534,23 +551,16 @@ void pair_bell_return(struct pair *pair, int bell)
 		store_release(&pair->bell_owner[bell], 0);
 }
 
-static void bell_write(int fd)
-{
-	uint64_t one = 1;
-
-	sys_write(fd, &one, sizeof(one));
-}
-
 void pair_ring(struct pair *pair, uint32_t mask)
 {
 	for (uint32_t k = 0; k < pair->peer_bells_count; k++)
 		if (mask & 1u << k) {
 			count(counter_bells, 1);
-			bell_write(pair->peer_bells[k]);
+			bell_ring(pair->peer_bells[k]);
 		}
 }
 
 void pair_ring_own(struct pair *pair, int bell)
 {
-	bell_write(pair->bells[bell]);
+	bell_ring(pair->bells[bell]);
 }

@@ -94,6 +94,11 @@ int pair_region_join(struct pair *pair, uint32_t region, int fd);
 /* Whether the peer's process lived in the last PAIR_ASK_US microseconds: asks the kernel when that is longer ago. */
 int pair_peer_lives(struct pair *pair);
 
+/* A bell is an eventfd; it may be rung and emptied at any time. bell_make: a descriptor of Byway's own, or a negative errno. */
+int bell_make(void);
+void bell_ring(int fd);
+void bell_empty(int fd);
+
 /* The bell `k` of our own end that `owner` may sleep on, or -1. pair_bell_return gives it back. */
 int pair_bell_lease(struct pair *pair, uint32_t owner);
 void pair_bell_return(struct pair *pair, int bell);

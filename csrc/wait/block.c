@@ -61,13 +61,6 @@ static int spin_for_change(struct sock *sock, uint64_t seen, struct signal_mark 
 	return 0;
 }
 
-static int drain_bell(int fd)
-{
-	uint64_t rings;
-
-	return (int)sys_read(fd, &rings, sizeof(rings));
-}
-
 /* Bytes in the ring that our receive did not find lie behind kernel bytes, and another thread may take those: its receive then
  * wakes us. The mark, then the look (epoll_has_received). */
 static int ring_is_next(struct sock *sock, int fd)
@@ -92,7 +85,7 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 	}
 	fetch_and(&rx->sleep_mask, ~(1u << bell));
 	if (fds[1].revents)
-		drain_bell(fds[1].fd);
+		bell_empty(fds[1].fd);
 	return result;
 }
 

@@ -267,11 +267,10 @@ static void withdraw_sleep(struct polled *side, int fd)
 static void drain_bells(struct polling *polling)
 {
 	struct pollfd *bells = polling->fds + polling->count;
-	uint64_t rings;
 
 	for (unsigned long i = 0; i < polling->bells; i++)
 		if (bells[i].revents) /* of a process it fails, and does no harm */
-			sys_read(bells[i].fd, &rings, sizeof(rings));
+			bell_empty(bells[i].fd);
 	polling->bells = 0;
 }
 

@@ -139,6 +139,7 @@ void epoll_set_close(uint32_t index)
 	for (uint32_t i = 0; i < ITEMS_MAX; i++)
 		if (items[i].set == index + 1)
 			item_free(&items[i]);
+	set_own_bell_close(set);
 	spinlock_release(&sets_lock);
 	if (set->polled)
 		__atomic_sub_fetch(&sets_polled, 1, __ATOMIC_RELAXED);

@@ -58,6 +58,7 @@ struct set {
 	uint32_t forked; /* made by the process that we were forked from */
 	uint32_t shared; /* a child may have it in a program that knows no tags */
 	uint32_t one_shots;
+	int own_bell; /* descriptor + 1; 0: none yet. Rung where the set has no pair's */
 	uint64_t kernel_asked; /* ticks */
 	struct set_pair pairs[SET_PAIRS_MAX];
 };
@@ -175,8 +176,10 @@ int set_watch_begin(struct set *set, struct sock *sock);
 void set_watch_end(struct set *set, struct sock *sock);
 /* From now on who posts for a ring of the set rings its bell, once. With or without the lock. */
 void set_ask_for_bells(struct set *set);
-/* Rings the set's own bell, where somebody may listen. */
+/* Rings a bell of the set's, where somebody may listen. */
 void set_wake(struct set *set);
+/* The set ends, or is another process's. */
+void set_own_bell_close(struct set *set);
 /* Takes the lock. Has all polled sets but `except` speak for their rings. */
 void set_tell_polled(const struct set *except);
 /* The same; some of them may be members of the set that is looked at. */

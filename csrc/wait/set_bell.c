@@ -86,10 +86,37 @@ void set_ask_for_bells(struct set *set)
 		fetch_or(&pair_own(set->pairs[i].pair)->set_sleep_mask, 1u << set->pairs[i].bell);
 }
 
+/* Of a set that watches no pair: there were no bells left, and what lay in the ring before that is ready all the same. */
+static void ring_own_bell(struct set *set)
+{
+	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = BELL_DATA};
+	int fd;
+
+	if (!set->own_bell && !set->forked) {
+		fd = bell_make();
+		set->own_bell = fd < 0 ? 0 : fd + 1;
+		if (set->own_bell && sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, fd, &event))
+			set_own_bell_close(set);
+	}
+	if (set->own_bell)
+		bell_ring(set->own_bell - 1);
+}
+
+void set_own_bell_close(struct set *set)
+{
+	if (set->own_bell)
+		descriptor_own_close(set->own_bell - 1);
+	set->own_bell = 0;
+}
+
 void set_wake(struct set *set)
 {
-	if ((set->sleepers || set->polled) && set->pairs_count)
+	if (!set->sleepers && !set->polled)
+		return;
+	if (likely(set->pairs_count))
 		pair_ring_own(set->pairs[0].pair, (int)set->pairs[0].bell);
+	else
+		ring_own_bell(set);
 }
 
 /* -- polled sets ------------------------------------------------------------------------------------------------------- */
@@ -121,6 +148,8 @@ static void tell_by_bell(struct set *set)
 	if (!has_events(set)) {
 		for (uint32_t i = 0; i < set->pairs_count; i++)
 			pair_bell_empty(set->pairs[i].pair, (int)set->pairs[i].bell);
+		if (set->own_bell)
+			bell_empty(set->own_bell - 1);
 		set_ask_for_bells(set); /* who rang just now has cleared the bit, and the bell is empty again */
 		set_collect(set);
 	}

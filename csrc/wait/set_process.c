@@ -33,6 +33,7 @@ void epoll_fork_child(void)
 			sets[i].forked = 1;
 			sets[i].sleepers = 0;
 			sets[i].pairs_count = 0;
+			set_own_bell_close(&sets[i]);
 		}
 }
 

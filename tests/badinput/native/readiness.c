@@ -14,6 +14,7 @@
 #include <time.h>
 
 #define THREADS 16
+#define MANY_SETS 12
 #define FILLING 60000 /* with HELD more than a ring holds */
 #define HELD 10000
 #define BEHIND 10
@@ -289,6 +290,55 @@ static void nested(void)
 	close(second);
 }
 
+static void *waits_for_a_member(void *argument)
+{
+	struct epoll_event event;
+
+	return (void *)(long)epoll_wait(*(int *)argument, &event, 1, 2000);
+}
+
+/* More sets than there can be bells, and the bytes are there before the last ones watch: by a set of sets, by poll, and by a
+ * thread that sleeps already. */
+static void more_sets_than_bells(void)
+{
+	char data[64];
+	int descriptor = fresh(), sets[MANY_SETS], outer = epoll_create1(0);
+	struct pollfd entry = {.events = POLLIN};
+	pthread_t thread;
+	void *woken;
+	long start;
+
+	for (int index = 0; index < MANY_SETS; index++)
+		sets[index] = epoll_create1(0);
+	add(sets[0], descriptor, EPOLLIN);
+	wire_ask(descriptor, WIRE_SEND, 10, 0);
+	await_bytes(descriptor, 10);
+	for (int index = 1; index < MANY_SETS - 1; index++)
+		add(sets[index], descriptor, index % 2 ? EPOLLIN : EPOLLIN | EPOLLET);
+	add(outer, sets[MANY_SETS - 3], EPOLLIN);
+	show("outer of the last but two", outer, 0);
+	entry.fd = sets[MANY_SETS - 2];
+	say("poll of the last but one", poll(&entry, 1, 0));
+	pthread_create(&thread, NULL, waits_for_a_member, &sets[MANY_SETS - 1]);
+	poll(NULL, 0, 50);
+	add(sets[MANY_SETS - 1], descriptor, EPOLLIN);
+	start = now_ms();
+	pthread_join(thread, &woken);
+	say("who slept in the last, in time", (long)woken == 1 && now_ms() - start < 1500);
+	say("got", recv(descriptor, data, sizeof(data), 0));
+	show("outer, empty", outer, 0);
+	say("poll, empty", poll(&entry, 1, 0));
+	wire_ask(descriptor, WIRE_SEND, 10, 30);
+	show("outer again", outer, 2000);
+	say("poll again", poll(&entry, 1, 2000));
+	for (int index = 0; index < MANY_SETS; index++) {
+		show("each", sets[index], 100);
+		close(sets[index]);
+	}
+	close(outer);
+	close(descriptor);
+}
+
 static void mixed(void)
 {
 	char data[64];
@@ -528,6 +578,7 @@ int main(int argc, char **argv)
 	held_back_sleepers();
 	one_shot();
 	nested();
+	more_sets_than_bells();
 	mixed();
 	duplicated();
 	one_shot_threads();
