@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/copy.h"
+#include "base/memory.h"
 #include "base/options.h"
 #include "base/sys.h"
 #include "interpose/data.h"
@@ -21,6 +22,7 @@
 
 #define TRANSFER_BYTES_MAX 0x7ffff000u /* MAX_RW_COUNT of Linux */
 #define FILE_CHUNK_BYTES 65536
+#define SMALL_FILE_BYTES 4096
 
 ssize_t __read_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes);
 ssize_t __recv_chk(int fd, void *buffer, size_t bytes, size_t buffer_bytes, int flags);
@@ -355,13 +357,13 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offs
 /* -- files and pipes --------------------------------------------------------------------------------------------------- */
 
 /* Sends from the file at `offset` by the engine; the file's bytes are read again when only some of them could be sent. */
-static long send_from_file(struct sock *sock, int fd, int file, off_t *offset, size_t count)
+static long send_from_file(struct sock *sock, int fd, int file, off_t *offset, size_t count, char *chunk,
+                           size_t chunk_bytes)
 {
-	char chunk[FILE_CHUNK_BYTES];
 	size_t done = 0;
 
 	while (done < count) {
-		size_t wanted = count - done < sizeof(chunk) ? count - done : sizeof(chunk);
+		size_t wanted = count - done < chunk_bytes ? count - done : chunk_bytes;
 		long bytes = SYS4(SYS_pread64, file, chunk, wanted, *offset);
 		struct iovec piece = {chunk, bytes > 0 ? (size_t)bytes : 0};
 		struct cursor from;
@@ -381,6 +383,18 @@ static long send_from_file(struct sock *sock, int fd, int file, off_t *offset, s
 	return (long)done;
 }
 
+/* A large file goes through memory of its own: a thread may have little stack. */
+static long send_file(struct sock *sock, int fd, int file, off_t *offset, size_t count)
+{
+	char small[SMALL_FILE_BYTES];
+	char *large = count > sizeof(small) ? memory_private(FILE_CHUNK_BYTES) : NULL;
+	long sent =
+		send_from_file(sock, fd, file, offset, count, large ? large : small, large ? FILE_CHUNK_BYTES : sizeof(small));
+
+	memory_release(large, FILE_CHUNK_BYTES);
+	return sent;
+}
+
 static ssize_t sendfile_by_engine(struct sock *sock, int fd, int file, off_t *offset, size_t count)
 {
 	off_t at;
@@ -392,7 +406,7 @@ static ssize_t sendfile_by_engine(struct sock *sock, int fd, int file, off_t *of
 	}
 	if (count > TRANSFER_BYTES_MAX)
 		count = TRANSFER_BYTES_MAX;
-	sent = send_from_file(sock, fd, file, &at, count);
+	sent = send_file(sock, fd, file, &at, count);
 	raise_pipe(sent, 0);
 	if (sent > 0 && offset)
 		copy_guarded(offset, &at, sizeof(at));

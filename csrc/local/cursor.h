@@ -39,4 +39,35 @@ static inline void cursor_advance(struct cursor *cursor, size_t bytes)
 	cursor->left -= bytes;
 }
 
+/* At most `left`, over as many pieces as that are. */
+static inline void cursor_advance_over(struct cursor *cursor, size_t bytes)
+{
+	while (bytes) {
+		size_t piece_bytes;
+
+		cursor_piece(cursor, &piece_bytes);
+		if (piece_bytes > bytes)
+			piece_bytes = bytes;
+		cursor_advance(cursor, piece_bytes);
+		bytes -= piece_bytes;
+	}
+}
+
+/* The next `most` bytes, or all that are left, as one message of the kernel's. At most `room` pieces; how many. */
+static inline size_t cursor_pieces(struct cursor *cursor, size_t most, struct iovec *pieces, size_t room)
+{
+	size_t bytes, count = 0, left = cursor->left < most ? cursor->left : most;
+	uint8_t *first = cursor_piece(cursor, &bytes);
+
+	for (size_t i = 0; i < cursor->count && count < room && left; i++) {
+		struct iovec piece = i ? cursor->pieces[i] : (struct iovec){first, bytes};
+
+		if (piece.iov_len > left)
+			piece.iov_len = left;
+		left -= piece.iov_len;
+		pieces[count++] = piece;
+	}
+	return count;
+}
+
 #endif

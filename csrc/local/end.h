@@ -101,6 +101,12 @@ static inline void local_fetch_ahead(const struct local_end *end)
 	cpu_prefetch(end->rx_ring + (load_relaxed(&end->rx->head) & (end->ring_bytes - 1)));
 }
 
+/* From now on the sender wakes for bytes that it sends by the kernel, as for those by the ring: SO_RCVLOWAT is of both. */
+static inline void local_ask_for_kernel_bytes(struct local_end *end)
+{
+	store_release(&end->rx->tell_of_kernel, 1);
+}
+
 /* -- sleeping, section 5 --------------------------------------------------------------------------------------------- */
 
 /* A sleep in the kernel begins: revokes the ring while it is empty. 0: done; -EAGAIN: there is something to read. Either

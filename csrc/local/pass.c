@@ -177,7 +177,7 @@ int pass_end_take(struct local_end *end, struct pair *pair, uint32_t channel, in
 	lock_forget_owner(&end->socket->writer_lock);
 	end->head_seen = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
 	store_release(&end->tx->sender_descriptor, (uint32_t)fd);
-	local_count_from_here(end, fd);
+	store_relaxed(&end->acknowledgement_due, 1);
 	return 0;
 }
 

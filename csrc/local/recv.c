@@ -16,7 +16,10 @@
 /* What a step may say besides bytes, end (0) and a negative errno. */
 #define LOOK_AGAIN (-10000)
 
-#define PEEK_WINDOW_BYTES 65536 /* how far a peek looks behind kernel bytes that come before a ring's */
+/* How far a peek looks behind kernel bytes that come before a ring's: pieces, all of them in the same place. */
+#define PEEK_SCRAP_BYTES 1024
+#define PEEK_SCRAPS_MAX 64
+#define RECEIVE_PIECES_MAX 64
 
 void local_lock_reader(struct local_end *end)
 {
@@ -253,17 +256,26 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 	return ring_take(end, head, tail, limit, to);
 }
 
-static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct cursor *to)
+/* At most `most` bytes in one system call, as by the program's own: the kernel answers a segment as it is read. */
+static long kernel_receive_all(int fd, uint64_t most, struct cursor *to, int flags)
 {
+	struct iovec pieces[RECEIVE_PIECES_MAX];
+	struct msghdr message = {.msg_iov = pieces};
 	size_t bytes;
 	uint8_t *piece = cursor_piece(to, &bytes);
-	long received;
 
-	if (bytes > most)
-		bytes = most;
-	received = sys_recvfrom(fd, piece, bytes, MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+	if (bytes >= most || bytes == to->left)
+		return sys_recvfrom(fd, piece, bytes < most ? bytes : most, flags);
+	message.msg_iovlen = cursor_pieces(to, most, pieces, RECEIVE_PIECES_MAX);
+	return sys_recvmsg(fd, &message, flags);
+}
+
+static long kernel_receive(struct local_end *end, int fd, uint64_t most, struct cursor *to)
+{
+	long received = kernel_receive_all(fd, most, to, MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+
 	if (received > 0) {
-		cursor_advance(to, (size_t)received);
+		cursor_advance_over(to, (size_t)received);
 		end->socket->kernel_taken += (uint64_t)received;
 		store_relaxed(&end->acknowledgement_due, 1);
 	}
@@ -455,27 +467,25 @@ static long recv_all(struct local_end *end, int fd, struct cursor *to, int hurri
 /* At most `most` bytes of the kernel's queue behind its first `skip`. Bytes, or a negative errno. */
 static long kernel_peek_behind(int fd, uint64_t skip, uint64_t most, struct cursor *to)
 {
-	uint8_t window[PEEK_WINDOW_BYTES];
-	size_t bytes;
-	uint8_t *piece = cursor_piece(to, &bytes);
+	uint8_t scrap[PEEK_SCRAP_BYTES];
+	struct iovec pieces[PEEK_SCRAPS_MAX + 1];
+	struct msghdr message = {.msg_iov = pieces};
 	long peeked;
 
-	if (bytes > most)
-		bytes = most;
-	if (!skip) {
-		peeked = sys_recvfrom(fd, piece, bytes, MSG_PEEK | MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
-	} else {
-		if (skip >= sizeof(window))
+	for (uint64_t left = skip; left; message.msg_iovlen++) {
+		size_t bytes = left < sizeof(scrap) ? left : sizeof(scrap);
+
+		if (message.msg_iovlen == PEEK_SCRAPS_MAX)
 			return -EAGAIN;
-		if (bytes > sizeof(window) - skip)
-			bytes = sizeof(window) - skip;
-		peeked = sys_recvfrom(fd, window, skip + bytes, MSG_PEEK | MSG_DONTWAIT) - (long)skip;
-		if (peeked > 0 && !to->discard && copy_guarded(piece, window + skip, (size_t)peeked))
-			return -EFAULT;
+		pieces[message.msg_iovlen] = (struct iovec){scrap, bytes};
+		left -= bytes;
 	}
-	if (peeked > 0)
-		cursor_advance(to, (size_t)peeked);
-	return peeked;
+	message.msg_iovlen += cursor_pieces(to, most, pieces + message.msg_iovlen, 1);
+	peeked = sys_recvmsg(fd, &message, MSG_PEEK | MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+	if (peeked < 0 || (uint64_t)peeked <= skip)
+		return peeked < 0 ? peeked : 0;
+	cursor_advance(to, (size_t)peeked - skip);
+	return peeked - (long)skip;
 }
 
 /* One kernel segment of `length` bytes behind `*skip`: peeks until it, the cursor or the queue is used up. */

@@ -14,7 +14,7 @@
 #include "local/offset.h"
 #include "shm/arena.h"
 
-#define PIECES_MAX 1024 /* UIO_MAXIOV */
+#define SEND_PIECES_MAX 1024 /* UIO_MAXIOV */
 #define PUBLISH_BYTES_MIN 4096
 #define WHOLE_BYTES_MAX 16384 /* Linux shows it all at once, whoever looks */
 #define WHOLE_BYTES_MAX_WATCHED 32768 /* the same to epoll sets: one edge */
@@ -285,39 +285,23 @@ static long ring_step(struct local_end *end, uint64_t tail, struct cursor *from)
 	return filled;
 }
 
-/* All that is left in one system call: the kernel sends the pieces of a vector together, or none. */
-long local_kernel_send(int fd, struct cursor *from, int flags)
+/* Apart: much stack, which a thread may have little of. */
+__attribute__((noinline)) static long kernel_send_vector(int fd, struct cursor *from, int flags)
 {
-	struct iovec pieces[PIECES_MAX];
+	struct iovec pieces[SEND_PIECES_MAX];
 	struct msghdr message = {.msg_iov = pieces};
-	size_t bytes = 0, left = from->left;
-	const uint8_t *piece = cursor_piece(from, &bytes);
 
-	if (bytes == left)
-		return sys_sendto(fd, piece, bytes, flags);
-	for (size_t i = 0; i < from->count && i < PIECES_MAX && left; i++) {
-		pieces[i] = from->pieces[i];
-		if (i == 0)
-			pieces[i] = (struct iovec){(void *)(uintptr_t)piece, bytes};
-		if (pieces[i].iov_len > left)
-			pieces[i].iov_len = left;
-		left -= pieces[i].iov_len;
-		message.msg_iovlen = i + 1;
-	}
+	message.msg_iovlen = cursor_pieces(from, from->left, pieces, SEND_PIECES_MAX);
 	return sys_sendmsg(fd, &message, flags);
 }
 
-static void advance_over(struct cursor *from, size_t bytes)
+/* All that is left in one system call: the kernel sends the pieces of a vector together, or none. */
+long local_kernel_send(int fd, struct cursor *from, int flags)
 {
-	while (bytes) {
-		size_t piece_bytes;
+	size_t bytes = 0;
+	const uint8_t *piece = cursor_piece(from, &bytes);
 
-		cursor_piece(from, &piece_bytes);
-		if (piece_bytes > bytes)
-			piece_bytes = bytes;
-		cursor_advance(from, piece_bytes);
-		bytes -= piece_bytes;
-	}
+	return bytes == from->left ? sys_sendto(fd, piece, bytes, flags) : kernel_send_vector(fd, from, flags);
 }
 
 /* The kernel takes nothing. A reset it has told itself; where it knows of an end only, and our bytes in the ring were unread,
@@ -346,8 +330,12 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 	CRASH_POINT(send_kernel_sent);
 	if (sent <= 0)
 		return refused(end, fd, sent);
-	advance_over(from, (size_t)sent);
+	cursor_advance_over(from, (size_t)sent);
 	store_relaxed(&end->acknowledgement_due, 0); /* a segment carries it */
+	if (unlikely(load_relaxed(&end->tx->tell_of_kernel))) {
+		cpu_fence();
+		end->wake_due = 1;
+	}
 	if (load_relaxed(&end->socket->flags) & SOCK_CORKED && !(flags & MSG_MORE))
 		fetch_and(&end->socket->flags, ~(uint32_t)SOCK_CORKED);
 	return sent;

@@ -112,7 +112,7 @@ struct shm_direction {
 	/* line 3: receiver writes rarely, sender reads at every publish */
 	uint32_t sleep_mask; /* bells of blocking sleepers; the sender exchanges it with 0 */
 	uint32_t watch_mask; /* bells of epoll sets that watch */
-	uint32_t reserved3;
+	uint32_t tell_of_kernel; /* wake the receiver for bytes by the kernel too: it counts them and the ring's together */
 	uint32_t
 		resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; 2: it does so itself */
 	uint64_t pad3[6];

@@ -98,6 +98,8 @@ static void engine(struct sock *sock, int fd)
 	if (reason)
 		sock_never(sock, fd, (enum reason)reason);
 	store_release(&sock->end.tx->sender_descriptor, (uint32_t)fd);
+	if (load_relaxed(&sock->shared->flags) & SOCK_LOWAT)
+		local_ask_for_kernel_bytes(&sock->end);
 	local_count_from_here(&sock->end, fd);
 	local_rx_allow(&sock->end);
 	log_line(LOG_EVENT, "descriptor %d is attached to channel %u", fd, sock->end.channel);

@@ -55,12 +55,19 @@ static int is_carried(int level, int name)
 	}
 }
 
+static void low_water_was_set(struct sock *sock)
+{
+	fetch_or(&sock->shared->flags, SOCK_LOWAT);
+	if (sock_is_engine(sock))
+		local_ask_for_kernel_bytes(&sock->end);
+}
+
 void option_was_set(struct sock *sock, int fd, int level, int name)
 {
 	if (!is_carried(level, name))
 		sock_never(sock, fd, reason_option);
 	if (level == SOL_SOCKET && name == SO_RCVLOWAT)
-		fetch_or(&sock->shared->flags, SOCK_LOWAT);
+		low_water_was_set(sock);
 	if (level == SOL_SOCKET && (name == SO_RCVTIMEO || name == SO_SNDTIMEO))
 		fetch_or(&sock->shared->flags, SOCK_TIMEOUTS);
 }

@@ -79,7 +79,7 @@ void item_arm(struct set *set, struct item *item, const struct epoll_event *even
 	item->data = event->data.u64;
 	item->looked_at = item_published(item);
 	item->disabled = item->disarmed = 0;
-	item->deleted = 0;
+	item->deleted = item->reset = 0;
 	if (!item->tagged && item_can_be_tagged(set, item))
 		item_tag(set, item);
 	item_tell_what_is_missing(set, item);
