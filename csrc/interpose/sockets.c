@@ -163,6 +163,21 @@ EXPORT int setsockopt(int fd, int level, int name, const void *value, socklen_t 
 	                     : setsockopt_ours(sock, fd, level, name, value, bytes);
 }
 
+APART int getpeername_ours(struct sock *sock, int fd, struct sockaddr *address, socklen_t *address_bytes)
+{
+	if (sock_is_engine(sock))
+		local_check_end(&sock->end, fd); /* ENOTCONN after a reset */
+	return REAL(getpeername)(fd, address, address_bytes);
+}
+
+EXPORT int getpeername(int fd, struct sockaddr *address, socklen_t *address_bytes)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(getpeername)(fd, address, address_bytes)
+	                     : getpeername_ours(sock, fd, address, address_bytes);
+}
+
 APART int getsockopt_ours(struct sock *sock, int fd, int level, int name, void *value, socklen_t *bytes)
 {
 	int result;

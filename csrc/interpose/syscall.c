@@ -64,6 +64,8 @@ static long descriptor_call(long number, const long *a)
 		return accept4((int)a[0], (void *)a[1], (void *)a[2], (int)a[3]);
 	case SYS_shutdown:
 		return shutdown((int)a[0], (int)a[1]);
+	case SYS_getpeername:
+		return getpeername((int)a[0], (void *)a[1], (void *)a[2]);
 	case SYS_getsockopt:
 		return getsockopt((int)a[0], (int)a[1], (int)a[2], (void *)a[3], (void *)a[4]);
 	case SYS_setsockopt:

@@ -60,10 +60,18 @@ static long control_add(struct set *set, struct sock *sock, int fd, const struct
 	return 0;
 }
 
+/* What Linux refuses before it looks for the item. */
+static int is_refused(int operation, const struct epoll_event *event)
+{
+	if (operation == EPOLL_CTL_DEL || !(event->events & EPOLLEXCLUSIVE))
+		return 0;
+	return operation == EPOLL_CTL_MOD || event->events & ~(uint32_t)EXCLUSIVE_MAY;
+}
+
 /* A change of an item whose registration is ours: usually nothing that the kernel need know. */
 static long control_tagged(struct set *set, struct item *item, int operation, const struct epoll_event *event)
 {
-	if (event->events & EPOLLEXCLUSIVE && (operation == EPOLL_CTL_MOD || event->events & ~(uint32_t)EXCLUSIVE_MAY))
+	if (is_refused(operation, event))
 		return -EINVAL;
 	if (operation == EPOLL_CTL_ADD ? !item->deleted : item->deleted)
 		return operation == EPOLL_CTL_ADD ? -EEXIST : -ENOENT;
@@ -93,15 +101,17 @@ static long control_absent(struct set *set, struct item *item, int operation, co
 	struct epoll_event registration = set_registration_of(event);
 	long error;
 
+	if (is_refused(operation, event))
+		return -EINVAL;
 	if (operation == EPOLL_CTL_ADD)
 		return -EEXIST;
 	if (operation == EPOLL_CTL_DEL) {
 		item_free(item);
 		return 0;
 	}
-	if (event->events & EPOLLEXCLUSIVE)
-		return -EINVAL;
 	error = sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, item->fd, &registration);
+	if (error == -EEXIST) /* another process that has the set has registered it */
+		error = sys_epoll_ctl(set->fd, EPOLL_CTL_MOD, item->fd, &registration);
 	if (error)
 		return error;
 	item->absent = 0;

@@ -223,10 +223,13 @@ static void add_bell(struct polling *polling, int bell_fd)
 	bells[polling->bells++] = (struct pollfd){.fd = bell_fd, .events = POLLIN};
 }
 
-/* A peer that has half-closed shows no second end when it dies: its process is watched too. */
-static void watch_half_closed(struct polling *polling, const struct sock *sock)
+/* A peer that dies with our bytes unread in its ring is an end to the kernel, and no reset. Who does not ask for ends would
+ * not be woken, nor who has been shown one by a half-close: the process is watched too. */
+static void watch_death(struct polling *polling, const struct sock *sock, short wanted)
 {
-	if (load_relaxed(&sock->end.rx->half_closed) && !load_relaxed(&sock->end.pair->dead))
+	if (wanted & (READ_EVENTS | POLLRDHUP) && !load_relaxed(&sock->end.rx->half_closed))
+		return;
+	if (!load_relaxed(&sock->end.pair->dead))
 		add_bell(polling, sock->end.pair->peer_fd);
 }
 
@@ -236,7 +239,7 @@ static int publish_sleep(struct polling *polling, unsigned long i)
 	struct polled *side = &polling->sides[i];
 	struct pair *pair = side->sock->end.pair;
 
-	watch_half_closed(polling, side->sock);
+	watch_death(polling, side->sock, polling->fds[i].events);
 	if (!(polling->fds[i].events & READ_EVENTS))
 		return 1;
 	if (!(load_relaxed(&side->sock->shared->flags) & SOCK_RX_KERNEL))

@@ -67,16 +67,28 @@ static int unwatch(struct set *set, struct item *item, struct item *copy)
 	return copy->set == number;
 }
 
+/* The next image finds the item as this one registered it. Behind a relay another item of the set may have its place: the
+ * same is right for that. One that has fired was taken out: the next image may arm it. */
+static void stay_registered(struct set *set, struct item *item, const struct item *before)
+{
+	struct epoll_event fired = {.events = EPOLLONESHOT, .data.u64 = before->data};
+
+	spinlock_acquire(&sets_lock);
+	if (item->set == set_number(set))
+		item_leave_exact(set, item);
+	spinlock_release(&sets_lock);
+	if (before->absent && !set->forked)
+		sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, before->fd, &fired);
+}
+
 void epoll_set_passes(uint32_t index)
 {
 	for (uint32_t i = 0; i < ITEMS_MAX; i++) {
-		struct epoll_event event;
 		struct item item;
 
 		if (!unwatch(&sets[index], &items[i], &item) || !sock_is_engine(&socks[item.sock]))
 			continue;
 		sock_into_kernel(&socks[item.sock], item.fd, reason_inherited);
-		event = (struct epoll_event){.events = item.disabled ? EPOLLONESHOT : item.events, .data.u64 = item.data};
-		sys_epoll_ctl(sets[index].fd, EPOLL_CTL_ADD, item.fd, &event); /* where another socket has come in its place */
+		stay_registered(&sets[index], &items[i], &item);
 	}
 }

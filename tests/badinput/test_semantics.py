@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+import select
 import subprocess
 import sys
 from pathlib import Path
@@ -104,3 +105,15 @@ def test_regions_come_in_any_order(group: Programs) -> None:
     running.process.stdin.close()
     assert running.wait() == 0
     peer.stop()
+
+
+@pytest.mark.parametrize(
+    ("way", "events"), (("poll", 0), ("poll", select.POLLPRI), ("poll", select.POLLIN), ("select", 0))
+)
+def test_a_hang_up_is_told(group: Programs, way: str, events: int) -> None:
+    if missing := harness.byway_missing():
+        pytest.skip(missing)
+    argv = [sys.executable, Path(__file__).with_name("hangup.py"), way, str(events)]
+    told = [group.run(argv, world, timeout_s=20.0).splitlines() for world in (KERNEL, harness.byway_world())]
+    assert told[1] == told[0]
+    assert told[0][-1] == "in time"

@@ -29,6 +29,9 @@ CHANNEL_FD = 200  # as in agent.c
 CHANNELS = 6
 BLOB_BYTES = 1_000_003
 PR_SET_CHILD_SUBREAPER = 36
+RELAY_NAME = "byway-relay"  # csrc/sock/relay_process.c
+
+relays_seen: set[int] = set()  # of this process
 SLEEPING = "S"
 GONE = ("Z", "X", "")
 
@@ -89,6 +92,33 @@ def blob_file() -> Path:
 def become_reaper() -> None:
     """Orphans of killed agents become ours, so that none is left behind."""
     ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def children_of(parent: int, name: str) -> list[int]:
+    """Processes of this name, ended ones too."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if not entry.isdigit():
+            continue
+        try:
+            text = Path(f"/proc/{entry}/stat").read_text()
+        except OSError:
+            continue  # gone meanwhile
+        comm, _, rest = text.partition("(")[2].rpartition(")")
+        if comm == name and int(rest.split()[1]) == parent:
+            found.append(int(entry))
+    return found
+
+
+def reap_relays() -> None:
+    """Those that have ended; the others at the next stage's end."""
+    for pid in list(relays_seen):
+        try:
+            ended = os.waitpid(pid, os.WNOHANG)[0] == pid
+        except ChildProcessError:
+            ended = True
+        if ended:
+            relays_seen.discard(pid)
 
 
 def thread_state(pid: int, tid: int) -> str:
@@ -250,6 +280,12 @@ class Stage:
         self.errors.seek(0)
         return self.errors.read().decode("utf-8", "replace")[-4000:]
 
+    def relays(self) -> list[int]:
+        """Relays since this was asked last, also those that have ended: they are nobody's children but ours."""
+        new = [pid for pid in children_of(os.getpid(), RELAY_NAME) if pid not in relays_seen]
+        relays_seen.update(new)
+        return new
+
     def end(self) -> None:
         left = [program for program in self.programs if not program.reaped]
         for program in left:
@@ -261,3 +297,4 @@ class Stage:
         for channel in self.channels.values():
             channel.close()
         self.errors.close()
+        reap_relays()

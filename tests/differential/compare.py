@@ -8,7 +8,8 @@ A connection is *torn* when one of its ends goes while a stream of it is loose: 
 whether FIN could follow it, decides between reset and end, ECONNRESET and EPIPE. One kernel with one program shows both
 when the receive buffer begins at another size (net.ipv4.tcp_rmem 65536, 131072 or 262144) or does not grow
 (tcp_moderate_rcvbuf 0): cases 1/233, 2/219, 2/321, 2/394, 3/11 and 3/435 of ./dev diff were such.
-It is torn too when a process dies after a socket was given to a program that is not under Byway: what the dead one had
+It is torn too when a process is killed in a receive that sleeps under SO_RCVLOWAT: Linux takes bytes out as it dies.
+And it is torn when a process dies after a socket was given to a program that is not under Byway: what the dead one had
 not read of a ring makes no reset there (docs/local-transport.md, section 9).
 
 So it is with urgent data on a loose stream: whether its byte gets into the receiver's window decides between the byte,
@@ -35,10 +36,11 @@ SEND_STRICT_BYTES = 200_000  # a fresh sender takes this much at once
 PIECE_BYTES = 16_384  # a send up to this size arrives at once
 IN_PIECES = ("sendmmsg", "sendfile", "splice", "stdio", "writev", "sendmsg", "pwritev2", "dprintf")
 SMALL_BUFFERS_BYTES = 1  # … when the case has set SO_SNDBUF or SO_RCVBUF
-SO_SNDBUF, SO_RCVBUF = 7, 8
+SO_SNDBUF, SO_RCVBUF, SO_RCVLOWAT = 7, 8, 18
 RAW = ("c", "h")  # checksum and first bytes: only where `content` cannot be told (out-of-band data)
 END_ERRORS = {"EAGAIN", "ECONNRESET", "EPIPE", "ENOTCONN"}  # what a torn connection may show, or no error
 CLOSES = ("close", "close_range")
+SHOWN_AGAIN = (0x1, 0x4, 0x5, 0x41, 0x44, 0x45)  # bytes to read, and what an edge tells beside them
 END_CALLS = (*CLOSES, "shutdown", "kill", "exit")
 SO_ERROR, SO_LINGER = 4, 13
 SHUT_RD, SHUT_RDWR = 0, 2
@@ -83,10 +85,12 @@ class Walk:
         self.loose: set[str] = set()
         self.torn: set[str] = set()  # connections
         self.cut: set[str] = set()  # connections on which a reset was told under Byway, or the receiver shut down
+        self.low_water: set[str] = set()  # ends with SO_RCVLOWAT
         self.lingering: set[str] = set()  # ends whose close waits for the other's acknowledgement
         self.interrupted: set[str] = set()  # a send did not end: nobody knows how much it sent
         self.given = False  # a program that is not under Byway may have a socket
         self.died = False  # a process has ended
+        self.signalled: set[str] = set()  # actors that waited in vain on one side, until a signal came
         self.urgent: set[str] = set()  # loose streams on which one side has seen urgent data before the other
         self.apart = False  # after a legitimate blocked/done divergence nothing but content can be compared
         self.relayed_from = first_relay(case) if byway.carried.relays else len(case.steps)
@@ -102,13 +106,14 @@ class Walk:
             ours, theirs = self.byway.outcomes[index], self.kernel.outcomes[index]
             self.loosen(step)
             self.loosen_wakeup(step, ours, theirs)
+            self.note_low_water(step, {theirs.kind, ours.kind})
             self.tear(step, {theirs.kind, ours.kind})
             if theirs.finished_at is not None and theirs.finished_at == ours.finished_at != index:
                 self.tear(self.case.steps[theirs.finished_at], set())  # the end of the connection ended this call
             self.note_linger(step)
             self.note_cut(step, ours)
             same = self.same if index < self.relayed_from else self.relayed_same
-            if not same(step, theirs, ours):
+            if not same(step, theirs, ours) and not self.closed_under(index, step, ours):
                 found.append(Difference(index, step, show(theirs, index), show(ours, index)))
             if step.sends() and step.number("len") > PIECE_BYTES and {theirs.kind, ours.kind} & {BLOCKED, DIED}:
                 self.interrupted.add(step.sends() or "")
@@ -145,6 +150,21 @@ class Walk:
         self.died |= step.call in ("kill", "exit") or DIED in kinds
         if self.given and self.died:
             self.torn |= {stream[:-1] for flights in self.flights for stream in flights.bytes}
+
+    def note_low_water(self, step: Step, kinds: set[str]) -> None:
+        end = end_of(step.text("fd")) or ""
+        if step.call == "setsockopt" and (step.number("level"), step.number("name")) == (1, SO_RCVLOWAT):
+            self.low_water.add(end)
+        if step.call == "recv" and DIED in kinds and end in self.low_water:
+            self.torn.add(end[:-1])
+
+    def closed_under(self, index: int, step: Step, ours: Outcome) -> bool:
+        """Another thread closes a descriptor that a call waits for, which select(2) leaves open."""
+        if step.call not in ("poll", "select") or ours.finished_at is None:
+            return False
+        slots = {slot for slot, _ in step.items()}
+        meanwhile = self.case.steps[index + 1 : ours.finished_at + 1]
+        return any(later.call in CLOSES and later.text("fd") in slots for later in meanwhile)
 
     def gives(self, step: Step) -> bool:
         """An image under Byway keeps what its process alone held."""
@@ -199,7 +219,7 @@ class Walk:
         if step.call != "epoll_wait" or not (self.given and self.forked) or theirs.kind != ours.kind:
             return False
         shown, expected = (set(o.fields.get("events", "").split(",")) - {""} for o in (ours, theirs))
-        return shown > expected and all(int(e.split(":")[1], 16) in (0x1, 0x41) for e in shown - expected)
+        return shown > expected and all(int(e.split(":")[1], 16) in SHOWN_AGAIN for e in shown - expected)
 
     def relayed_same(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
         if SPINS in (theirs.kind, ours.kind):
@@ -230,6 +250,8 @@ class Walk:
         if self.apart or strictly_same(theirs, ours):
             return True
         if self.lingers(step, theirs, ours) or self.shows_again(step, theirs, ours):
+            return True
+        if self.signal_is_late(step, theirs, ours):
             return True
         if (theirs.kind, theirs.finished_at) == (ours.kind, ours.finished_at) and (
             self.urgent_same(step, theirs, ours) or self.waited_in_vain(step, theirs, ours)
@@ -270,7 +292,23 @@ class Walk:
         awaited = self.loose if step.call == "epoll_wait" else self.loose & streams
         if not awaited or any(flights.bytes.get(stream, 0) > 0 for stream in awaited):
             return False
-        return rest_of(theirs, "took", "signals", "control") == rest_of(ours, "took", "signals", "control")
+        same = rest_of(theirs, "took", "signals", "control") == rest_of(ours, "took", "signals", "control")
+        if same:  # the other has the signal still to come, where it was blocked
+            self.signalled.add(step.actor)
+        return same
+
+    def signal_is_late(self, step: Step, theirs: Outcome, ours: Outcome) -> bool:
+        if step.actor not in self.signalled or theirs.fields.get("signals") == ours.fields.get("signals"):
+            return False
+        same = (theirs.kind, theirs.finished_at) == (ours.kind, ours.finished_at)
+        same = same and without_signals(theirs) == without_signals(ours)
+        if same:
+            self.signalled.discard(step.actor)
+        return same
+
+
+def without_signals(outcome: Outcome) -> dict[str, str]:
+    return {key: value for key, value in outcome.fields.items() if key != "signals"}
 
 
 def first_relay(case: Case) -> int:

@@ -13,7 +13,7 @@ import os
 import signal
 import time
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from select import POLLIN
 from socket import MSG_OOB, MSG_PEEK
 
@@ -125,11 +125,17 @@ class Run:
                 for name in list(self.pending):
                     if self.pending[name] != index:
                         self.look_at(name, index)
-            pids = [program.pid for program in self.stage.programs]
-            carried = carried_by(pids) if "LD_PRELOAD" in self.stage.environment else Carried()
-            return Trace(self.outcomes, carried, self.stage.stderr(), self.hung)
+            return Trace(self.outcomes, self.carried(), self.stage.stderr(), self.hung)
         finally:
             self.stage.end()
+
+    def carried(self) -> Carried:
+        if "LD_PRELOAD" not in self.stage.environment:
+            return Carried()
+        carried = carried_by([program.pid for program in self.stage.programs])
+        if carried.relays or not any(may_wait(step) for step in self.case.steps):
+            return carried
+        return replace(carried, relays=len(self.stage.relays()))  # of programs that are no longer there
 
     # -- one step ------------------------------------------------------------------------------------------------------
 

@@ -210,6 +210,7 @@ static void sockets(void)
 	CASE("accept", with_known_listener, accepted[i] = accept(listener, NULL, NULL), done_with_accepted)
 	CASE("accept4", with_known_listener, accepted[i] = accept4(listener, NULL, NULL, SOCK_CLOEXEC), done_with_accepted)
 	CASE("shutdown", with_sockets, shutdown(READ_FROM, SHUT_WR), done)
+	CASE("getpeername", with_sockets, getpeername(READ_FROM, NULL, NULL), done)
 	CASE("getsockopt", with_sockets, getsockopt(READ_FROM, SOL_SOCKET, SO_ERROR, &value, &bytes), done)
 	CASE("setsockopt", with_sockets, setsockopt(READ_FROM, SOL_SOCKET, SO_KEEPALIVE, &value, sizeof(value)), done)
 }
