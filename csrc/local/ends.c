@@ -268,14 +268,15 @@ static uint64_t left_unread(const struct local_end *end, uint64_t *head)
 	return unread > end->ring_bytes || *head & SHM_HEAD_TAKEN ? 0 : unread;
 }
 
-/* Somebody has the peer's socket: its process, or, once that has forked, whoever the kernel knows. */
+/* Somebody has the peer's socket: its process, or, once that has forked, whoever the kernel knows. It knows nobody where the
+ * connection is over on that side too. */
 static int peer_is_held(const struct local_end *end, int fd)
 {
 	struct diag_peer peer;
 
-	if (!load_acquire(&pair_peer(end->pair)->forked))
+	if (!load_acquire(&pair_peer(end->pair)->forked) || diag_find_peer(fd, &peer))
 		return pair_peer_lives(end->pair);
-	return !diag_find_peer(fd, &peer) && peer.inode;
+	return peer.inode != 0;
 }
 
 /* Whether the kernel has told all that there was to tell. Its error is of what we sent after the end, where bytes were

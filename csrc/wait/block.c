@@ -15,8 +15,6 @@
 #include "wait/spin.h"
 
 #define NAP_NS 500000
-/* Of the kernel's socket, that end a sleep for bytes. Urgent data ends a receive that has some; one that has none passes it. */
-#define SLEEP_EVENTS (POLLIN | POLLRDHUP | POLLPRI)
 
 struct wait {
 	uint64_t deadline_ns; /* CLOCK_NEVER: none */
@@ -25,6 +23,7 @@ struct wait {
 	int begun;
 	int ended;   /* after peeked bytes nothing more comes */
 	int nap;     /* sleep for a moment, not until something is there */
+	short events; /* of the kernel's socket, that end a sleep for bytes */
 	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
 	int other;   /* … only the descriptor of the call was: another one of the socket, + 1 */
 	int handled; /* a handler with SA_RESTART has run */
@@ -75,7 +74,7 @@ static int ring_is_next(struct sock *sock, int fd)
 static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, struct wait *wait)
 {
 	struct shm_direction *rx = sock->end.rx;
-	struct pollfd fds[2] = {{.fd = fd, .events = SLEEP_EVENTS}, {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = fd, .events = wait->events}, {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
 	long result = 0;
 
 	fetch_or(&rx->sleep_mask, 1u << bell);
@@ -92,7 +91,7 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 
 static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 {
-	struct pollfd asked = {.fd = fd, .events = SLEEP_EVENTS};
+	struct pollfd asked = {.fd = fd, .events = wait->events};
 	long result = 0;
 
 	if (!local_kernel_sleep_begins(&sock->end)) {
@@ -245,6 +244,8 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 			continue;
 		if (!wait->begun)
 			wait_begin(wait, sock, fd, SO_RCVTIMEO);
+		/* Urgent data ends a receive that has some bytes, and one that has none passes it; a peek does not. */
+		wait->events = (short)(POLLIN | POLLRDHUP | (done || !(flags & MSG_PEEK) ? POLLPRI : 0));
 		if (wait->ended) /* fewer than asked for, and no more will come */
 			return received;
 		if (received > 0) { /* peeked bytes stay where they are: the kernel would wake us for them again and again */
