@@ -1,11 +1,17 @@
 """What every test may use."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests import variant
+
+
+def pytest_configure() -> None:
+    """A shell's background jobs ignore SIGINT, and so would the programs that a test ends by it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
