@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "base/cpu.h"
 #include "base/options.h"
 #include "base/sys.h"
 
@@ -17,7 +18,7 @@ void log_line(enum log_level level, const char *format, ...)
 	int head, body;
 	va_list arguments;
 
-	if ((int64_t)level > options.log)
+	if ((int64_t)level > load_relaxed(&options.log))
 		return;
 	head = snprintf(line, sizeof(line), "byway[%ld]: ", sys_getpid());
 	va_start(arguments, format);

@@ -1,5 +1,6 @@
 /* A small lock between threads of one process, for process-private tables. Held for a few instructions only, inside a
- * critical section. Never held across fork: base/spinlock users reset theirs in the child. */
+ * critical section, and not across the program's fork: users reset theirs in the child. The one exception is the making of a
+ * relay (sock/relay.c), whose process uses none. */
 #ifndef BYWAY_BASE_SPINLOCK_H
 #define BYWAY_BASE_SPINLOCK_H
 

@@ -12,6 +12,13 @@
 #include "local/pair.h"
 #include "shm/layout.h"
 
+enum local_left {
+	LEFT_NOT,
+	LEFT_BROKEN, /* nonsense was found in the channel: the connection counts as reset */
+	LEFT_TO_RELAY /* a relay has the socket; our descriptors are those of its connection, of the kernel's alone. Set under
+	                 both locks: a call that was under way goes on there, and touches nothing of the relay's */
+};
+
 struct local_end {
 	struct shm_socket *socket; /* our slot in the arena: locks, pending error, statistics */
 	struct pair *pair;
@@ -23,14 +30,13 @@ struct local_end {
 	uint64_t ring_bytes;
 	uint32_t channel;
 	/* under the writer's lock */
-	uint64_t head_seen;        /* of tx: what the receiver had taken when we last looked */
-	uint64_t back_off_until;   /* ticks: no move to the ring before */
+	uint64_t head_seen; /* of tx: what the receiver had taken when we last looked */
+	uint64_t back_off_until; /* ticks: no move to the ring before */
 	uint64_t back_off_us;
-	uint32_t wake_due;         /* bytes are published that no sleeper has been told of */
+	uint32_t wake_due; /* bytes are published that no sleeper has been told of */
 	/* under the reader's lock */
-	uint32_t broken;           /* nonsense was found in the channel: the connection counts as reset */
-	uint32_t lost;             /* a reset took kernel bytes away: what follows them in the ring is never shown */
-	uint32_t relayed; /* with `lost`: a relay reads it, our descriptors are those of the relay's connection */
+	uint32_t left; /* enum local_left: the channel is not ours to use any more */
+	uint32_t lost; /* a reset took kernel bytes away: what follows them in the ring is never shown */
 	uint32_t kernel_sleepers; /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
@@ -85,6 +91,12 @@ uint64_t local_ring_unread(const struct local_end *end);
 uint64_t local_ring_readable(const struct local_end *end, int fd);
 /* 1 when bytes of ours are unread in the ring: should the peer die now, that is a reset. */
 int local_peer_has_unread(const struct local_end *end);
+/* Both locks held: a relay has the socket now. */
+void local_leave_to_relay(struct local_end *end);
+static inline int local_is_relayed(const struct local_end *end)
+{
+	return load_acquire(&end->left) == LEFT_TO_RELAY;
+}
 /* 1 when what we send goes by the ring now. */
 int local_sends_by_ring(const struct local_end *end);
 
@@ -135,6 +147,8 @@ int local_exec_closes(struct local_end *end, int fd, int sole, struct linger *be
 void local_exec_did_not_close(struct local_end *end, int fd, const struct linger *before);
 /* Both directions to the kernel, for good: `rx` and `tx` say which. */
 void local_to_kernel(struct local_end *end, int rx, int tx);
+/* 1 when our direction has ended: local_shutdown, by any process that shares the socket. */
+int local_has_half_closed(const struct local_end *end);
 /* 1 when no byte of the direction we receive is in the ring any more. */
 int local_rx_is_kernel(struct local_end *end);
 /* 1 when the kernel would answer bytes that come with a reset: shut down in both directions (RFC 1122, 4.2.2.13). */

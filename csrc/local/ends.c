@@ -89,8 +89,15 @@ void local_to_kernel(struct local_end *end, int rx, int tx)
 
 int local_rx_is_kernel(struct local_end *end)
 {
+	if (local_is_relayed(end))
+		return 1;
 	return load_acquire(&end->rx->tail) & SHM_TAIL_REVOKED && !local_ring_unread(end) &&
 	       !(load_acquire(&end->rx->head) & SHM_HEAD_TAKEN);
+}
+
+void local_leave_to_relay(struct local_end *end)
+{
+	store_release(&end->left, LEFT_TO_RELAY);
 }
 
 int local_takes_no_more(const struct local_end *end)
@@ -104,6 +111,10 @@ void local_request_resend(struct local_end *end)
 	uint32_t none = 0;
 
 	local_lock_reader(end);
+	if (local_is_relayed(end)) {
+		local_unlock_reader(end);
+		return;
+	}
 	revoke_for_good(end);
 	compare_swap(&end->rx->resend_wanted, &none, 1);
 	local_unlock_reader(end);
@@ -180,7 +191,7 @@ void local_take_back(struct local_end *end, int fd)
 {
 	uint32_t asked = 1;
 
-	if (load_acquire(&end->rx->closed)) /* nobody is there to read it, and the kernel knows */
+	if (local_is_relayed(end) || load_acquire(&end->rx->closed)) /* nobody is there to read it, and the kernel knows */
 		return;
 	local_sender_enter(end);
 	compare_swap(&end->tx->resend_wanted, &asked, 0);
@@ -190,7 +201,7 @@ void local_take_back(struct local_end *end, int fd)
 
 int local_check_end(struct local_end *end, int fd)
 {
-	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE || local_is_relayed(end))
 		return 0;
 	/* One that has forked may live on when the last holder of the socket has ended. */
 	if (pair_peer_lives(end->pair) && !load_relaxed(&pair_peer(end->pair)->forked))
@@ -293,7 +304,7 @@ void local_peer_gone(struct local_end *end, int fd)
 	uint64_t head, unread;
 	int is_half, told;
 
-	if (load_relaxed(&end->socket->flags) & SOCK_GONE)
+	if (load_relaxed(&end->socket->flags) & SOCK_GONE || local_is_relayed(end))
 		return;
 	if (!offset_is_closed(fd) && !offset_fin_received(fd)) /* our own shutdown */
 		return;
@@ -310,20 +321,33 @@ void local_peer_gone(struct local_end *end, int fd)
 
 /* -- ends in good order --------------------------------------------------------------------------------------------------- */
 
+static void half_close(struct local_end *end)
+{
+	fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
+	store_release(&end->tx->half_closed, 1);
+	CRASH_POINT(shutdown_marked);
+	local_move_to_kernel(end);
+	CRASH_POINT(shutdown_moved);
+}
+
 void local_shutdown(struct local_end *end, int how)
 {
+	if (local_is_relayed(end))
+		return;
 	if (how == SHUT_RD || how == SHUT_RDWR)
 		fetch_or(&end->socket->flags, SOCK_SHUT_RECEIVE);
 	if (how == SHUT_WR || how == SHUT_RDWR) {
 		local_lock_writer(end);
-		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
-		store_release(&end->tx->half_closed, 1);
-		CRASH_POINT(shutdown_marked);
-		local_move_to_kernel(end);
-		CRASH_POINT(shutdown_moved);
+		if (!local_is_relayed(end))
+			half_close(end);
 		local_unlock_writer(end);
 	}
 	revoke_for_good(end);
+}
+
+int local_has_half_closed(const struct local_end *end)
+{
+	return load_acquire(&end->tx->half_closed) != 0;
 }
 
 static void reset_at_close(int fd)
@@ -370,7 +394,7 @@ void local_exec_did_not_close(struct local_end *end, int fd, const struct linger
 
 void local_protocol_error(struct local_end *end)
 {
-	if (exchange(&end->broken, 1))
+	if (exchange(&end->left, LEFT_BROKEN))
 		return;
 	fetch_or(&end->socket->flags, SOCK_RX_KERNEL | SOCK_TX_KERNEL);
 	store_release(&end->socket->reason, reason_protocol);

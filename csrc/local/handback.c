@@ -313,9 +313,11 @@ int local_hand_back(struct local_end *end, int fd)
 	if (sender < 0)
 		return 0;
 	local_lock_reader(end);
-	if (load_acquire(&end->rx->tail) & SHM_TAIL_NEVER && claim(end)) /* as in local_request_resend */
-		done = hand_back(end, fd, sender);
-	unclaim(end);
+	if (!local_is_relayed(end)) {
+		if (load_acquire(&end->rx->tail) & SHM_TAIL_NEVER && claim(end)) /* as in local_request_resend */
+			done = hand_back(end, fd, sender);
+		unclaim(end);
+	}
 	local_unlock_reader(end);
 	sys_close(sender);
 	return done;

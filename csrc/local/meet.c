@@ -180,7 +180,7 @@ int local_end_fill(struct local_end *end, struct pair *pair, uint32_t channel)
 	end->tx_ring = rings + pair->end * pair->ring_bytes;
 	end->rx_ring = rings + (1 - pair->end) * pair->ring_bytes;
 	end->head_seen = 0;
-	end->broken = 0;
+	end->left = LEFT_NOT;
 	end->lost = 0;
 	end->back_off_us = 0;
 	end->back_off_until = 0;

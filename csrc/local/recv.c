@@ -44,7 +44,9 @@ uint64_t local_ring_unread(const struct local_end *end)
 {
 	uint64_t head = load_acquire(&end->rx->head);
 
-	return head & SHM_HEAD_TAKEN || end->lost ? 0 : (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
+	if (head & SHM_HEAD_TAKEN || end->lost || local_is_relayed(end))
+		return 0;
+	return (load_acquire(&end->rx->tail) - head) & SHM_OFFSET_MASK;
 }
 
 /* Bytes of [at, tail) that no kernel byte keeps waiting: a turn of the kernel must have come as a whole (section 5). */
@@ -72,7 +74,7 @@ uint64_t local_ring_readable(const struct local_end *end, int fd)
 	uint64_t changes = load_acquire(&end->rx->change_count);
 	uint64_t unread = (tail - head) & SHM_OFFSET_MASK;
 
-	if (!unread || head & SHM_HEAD_TAKEN || end->lost)
+	if (!unread || head & SHM_HEAD_TAKEN || end->lost || local_is_relayed(end))
 		return 0;
 	if (likely(taken == changes && taken & 1) || load_relaxed(&end->socket->flags) & SOCK_LEFTOVER)
 		return unread;
@@ -81,7 +83,7 @@ uint64_t local_ring_readable(const struct local_end *end, int fd)
 
 int local_readable(const struct local_end *end)
 {
-	return local_ring_unread(end) || load_relaxed(&end->socket->pending_error);
+	return local_ring_unread(end) || (load_relaxed(&end->socket->pending_error) && !local_is_relayed(end));
 }
 
 /* -- the ring --------------------------------------------------------------------------------------------------------- */
@@ -417,7 +419,7 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurr
 	uint64_t tail = load_acquire(&end->rx->tail);
 	uint64_t changes = load_acquire(&end->rx->change_count);
 
-	if (unlikely(load_relaxed(&end->broken)))
+	if (unlikely(load_relaxed(&end->left)))
 		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(end->lost))
 		return kernel_receive(end, fd, UINT64_MAX, to);
@@ -591,12 +593,25 @@ static long recv_peek(struct local_end *end, int fd, struct cursor *to)
 	return peek_turns(end, fd, taken, position, to);
 }
 
+/* By the relay's connection, of which our socket's counts know nothing. */
+static long relayed_receive(int fd, struct cursor *to, int flags)
+{
+	long received =
+		kernel_receive_all(fd, UINT64_MAX, to, (flags & MSG_PEEK) | MSG_DONTWAIT | (to->discard ? MSG_TRUNC : 0));
+
+	if (received > 0)
+		cursor_advance_over(to, (size_t)received);
+	return received;
+}
+
 long local_recv(struct local_end *end, int fd, struct cursor *to, int flags)
 {
 	long result;
 
 	local_lock_reader(end);
-	if (unlikely(flags & MSG_PEEK))
+	if (unlikely(local_is_relayed(end)))
+		result = relayed_receive(fd, to, flags);
+	else if (unlikely(flags & MSG_PEEK))
 		result = recv_peek(end, fd, to);
 	else
 		result = recv_all(end, fd, to, !(flags & MSG_DONTWAIT)); /* who waits is told of an end while he waits */

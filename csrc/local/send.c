@@ -113,7 +113,7 @@ static void back_off(struct local_end *end)
 
 void local_move_to_kernel(struct local_end *end)
 {
-	if (!(load_relaxed(&end->tx->change_count) & 1))
+	if (!(load_relaxed(&end->tx->change_count) & 1) || local_is_relayed(end))
 		return;
 	local_sender_enter(end);
 	if (load_relaxed(&end->tx->change_count) & 1) {
@@ -387,15 +387,31 @@ static int death_is_a_reset(struct local_end *end, int fd)
 	return load_relaxed(&end->socket->pending_error) != 0;
 }
 
+/* The channel is not ours any more. */
+static long left_step(struct local_end *end, int fd, struct cursor *from, int flags)
+{
+	long sent;
+
+	if (!local_is_relayed(end)) {
+		uint32_t error = exchange(&end->socket->pending_error, 0);
+
+		return error ? -(long)error : -EPIPE;
+	}
+	sent = local_kernel_send(fd, from, flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (sent > 0)
+		cursor_advance_over(from, (size_t)sent);
+	return sent;
+}
+
 /* Sends some of the cursor: bytes, AGAIN, or a negative errno. */
 static long send_step(struct local_end *end, int fd, struct cursor *from, int flags)
 {
 	uint64_t tail = load_acquire(&end->tx->tail);
 
+	if (unlikely(load_relaxed(&end->left)))
+		return left_step(end, fd, from, flags);
 	if (unlikely(load_relaxed(&end->socket->pending_error)))
 		return -(long)exchange(&end->socket->pending_error, 0);
-	if (unlikely(load_relaxed(&end->broken)))
-		return -EPIPE;
 	if (unlikely(!ring_is_wanted(end, tail))) {
 		if (unlikely(death_is_a_reset(end, fd)))
 			return AGAIN;

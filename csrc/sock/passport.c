@@ -29,7 +29,7 @@ struct passport_socket {
 	uint32_t slot;
 	uint32_t pair; /* index in the table of pairs */
 	uint32_t channel;
-	uint32_t broken;
+	uint32_t left;
 	uint32_t lost;
 	uint32_t reserved;
 };
@@ -175,7 +175,7 @@ static void write_socket(struct sock *sock)
 	*entry = (struct passport_socket){.slot = sock_index(sock),
 	                                  .pair = pair_index(sock->end.pair),
 	                                  .channel = sock->end.channel + 1,
-	                                  .broken = sock->end.broken,
+	                                  .left = sock->end.left,
 	                                  .lost = sock->end.lost};
 }
 
@@ -343,7 +343,7 @@ static struct sock *take_socket(const struct passport_socket *entry, int fd)
 		sock->shared = NULL;
 		return NULL;
 	}
-	sock->end.broken = entry->broken;
+	sock->end.left = entry->left;
 	sock->end.lost = entry->lost;
 	sock->stage = STAGE_OVER;
 	sock->shared->descriptor = (uint32_t)fd;

@@ -109,7 +109,7 @@ static struct sock *sock_for_program(int program)
 	return fresh;
 }
 
-static void replace(struct sock *sock, int program)
+static struct sock *replace(struct sock *sock, int program)
 {
 	struct sock *fresh = sock_for_program(program);
 
@@ -127,40 +127,56 @@ static void replace(struct sock *sock, int program)
 			sock_hooks.replaced(sock, fresh, fd);
 	}
 	CRASH_POINT(relay_replaced);
-	if (fresh)
-		sock_close_begin(fresh, program); /* never the last: the program's descriptors are others */
+	return fresh;
 }
 
 /* This process has the old socket no more; the relay has. A thread that is still in a call on it finds the new connection
  * behind the descriptor, and the ring empty. */
 static void leave(struct sock *sock)
 {
-	sock->end.lost = 1;
-	store_release(&sock->end.relayed, 1);
+	local_leave_to_relay(&sock->end);
 	for (uint32_t k = 0; k < sock->end.pair->bells_count; k++)
 		pair_ring_own(sock->end.pair, (int)k);
 }
 
 /* -- the whole ---------------------------------------------------------------------------------------------------------- */
 
+/* Locks in their order: the epoll sets', the reader's, the writer's. A vfork child leaves the sets alone. */
+static void hold_all(struct sock *sock)
+{
+	if (!thread.vforked && sock_hooks.sets_hold)
+		sock_hooks.sets_hold();
+	local_lock_reader(&sock->end);
+	local_lock_writer(&sock->end);
+}
+
+static void release_all(struct sock *sock)
+{
+	local_unlock_writer(&sock->end);
+	local_unlock_reader(&sock->end);
+	if (!thread.vforked && sock_hooks.sets_release)
+		sock_hooks.sets_release();
+}
+
 static int start_and_replace(struct sock *sock, int fd, const struct relay *relay)
 {
 	uint64_t mask = signals_block();
+	struct sock *fresh = NULL;
 	int error;
 
-	local_lock_reader(&sock->end);
-	local_lock_writer(&sock->end);
+	hold_all(sock);
 	store_release(&pair_own(sock->end.pair)->forked, 1);
-	error = process_start(sock, fd, relay);
+	error = local_is_relayed(&sock->end) ? -EALREADY : process_start(sock, fd, relay);
 	CRASH_POINT(relay_started);
 	if (!error && thread.vforked) {
 		replace_in_vfork_child(sock, relay->program);
 	} else if (!error) {
-		replace(sock, relay->program);
+		fresh = replace(sock, relay->program);
 		leave(sock);
 	}
-	local_unlock_writer(&sock->end);
-	local_unlock_reader(&sock->end);
+	release_all(sock);
+	if (fresh)
+		sock_close_begin(fresh, relay->program); /* never the last: the program's descriptors are others */
 	if (!error && !thread.vforked)
 		sock_relayed(sock);
 	signals_restore(mask);
@@ -220,7 +236,7 @@ int relay_make(struct sock *sock, int fd)
 	if (page != MAP_FAILED)
 		munmap(page, SETTLED_BYTES);
 	if (error)
-		return error;
+		return error == -EALREADY ? 0 : error; /* another thread was quicker */
 	count(counter_relays, 1);
 	log_line(LOG_WHY, "descriptor %d goes on through a relay: %s", fd, arena_reason_text(reason_relayed));
 	return 0;

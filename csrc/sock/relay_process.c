@@ -40,7 +40,7 @@ static void become_somebody(void)
 	thread.id = 0;
 	thread.held_back = 0;
 	thread.vforked = 0;
-	options.log = -1; /* descriptor 2 is not ours */
+	store_relaxed(&options.log, -1); /* descriptor 2 is not ours */
 	signals_default();
 	SYS0(SYS_setsid);
 	SYS1(SYS_chdir, "/");
@@ -135,12 +135,13 @@ static int has(const struct mapping *mapping, const void *address)
 	return (uint64_t)(uintptr_t)address >= mapping->start && (uint64_t)(uintptr_t)address < mapping->end;
 }
 
+/* &arena and &options stand for our .bss and .data. */
 static int is_needed(const struct mapping *mapping, const struct sock *sock)
 {
 	const struct pair *pair = sock->end.pair;
 
 	if (has(mapping, &mapping) || has(mapping, &thread) || has(mapping, arena) || has(mapping, sock) ||
-	    has(mapping, pairs) || has(mapping, pair->sockets) || has(mapping, descriptor_table) || has(mapping, &options))
+	    has(mapping, pairs) || has(mapping, pair->sockets) || has(mapping, &arena) || has(mapping, &options))
 		return 1;
 	for (uint32_t r = 0; r < pair->regions_count; r++)
 		if (pair->regions[r].map && has(mapping, pair->regions[r].map))
@@ -189,7 +190,7 @@ void relay_process_begin(struct sock *sock, int old, int link, uint32_t process)
 	close_others(sock->end.pair, old, link);
 	arena_child_start(process);
 	pair_all_inherited();
-	sock_hooks.ends = NULL;
+	sock_hooks = (struct sock_hooks){0}; /* their lock is held for good */
 	sock->gate = GATE_ENGINE;
 	sock->descriptors = 1;
 	sock->shared->owner = process;

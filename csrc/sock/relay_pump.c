@@ -572,6 +572,7 @@ void relay_run(struct sock *sock, int old, int link, uint32_t process, uint32_t 
 	struct pump pump = {.sock = sock, .old = old, .link = link};
 
 	relay_process_begin(sock, old, link, process);
+	pump.up.passed = local_has_half_closed(&sock->end); /* before there was a relay */
 	set_options(&pump);
 	wait_for_handover(&pump);
 	if (buffers_make(&pump))

@@ -76,7 +76,7 @@ int sock_hand_back(struct sock *sock, int fd, enum reason reason)
 /* The reset by a peer that died with our bytes unread in its ring: the kernel knows of an end only. */
 static int has_error_to_tell(struct sock *sock, int fd)
 {
-	if (!sock_is_engine(sock))
+	if (!sock_is_engine(sock) || local_is_relayed(&sock->end))
 		return 0;
 	local_check_end(&sock->end, fd);
 	return load_acquire(&sock->shared->pending_error) != 0;

@@ -74,7 +74,11 @@ struct sock_hooks {
 	/* Around the way of what is unread into the kernel. */
 	void (*kernel_gets)(struct sock *sock);
 	void (*kernel_has)(struct sock *sock);
-	/* Around the dup3 by which another connection takes the place of `fd`, which was `sock` and is then `fresh`. */
+	/* Around all that replaces a socket, before its own locks: who collects for a set takes them in this order. */
+	void (*sets_hold)(void);
+	void (*sets_release)(void);
+	/* Between those two, around the dup3 by which another connection takes the place of `fd`, which was `sock` and is then
+	 * `fresh`. */
 	void (*replace_begins)(struct sock *sock, int fd);
 	void (*replaced)(struct sock *sock, struct sock *fresh, int fd);
 };

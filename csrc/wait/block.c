@@ -113,7 +113,7 @@ static int descriptor_now(struct sock *sock, int fd, const struct wait *wait)
  * the call goes on with the relay's connection. */
 static int is_gone(struct sock *sock, int fd, const struct wait *wait)
 {
-	return !wait->kept && sock_of(descriptor_now(sock, fd, wait)) != sock && !load_acquire(&sock->end.relayed);
+	return !wait->kept && sock_of(descriptor_now(sock, fd, wait)) != sock && !local_is_relayed(&sock->end);
 }
 
 static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept)

@@ -84,18 +84,26 @@ static void kernel_has(struct sock *sock)
 	spinlock_release(&sets_lock);
 }
 
+static void sets_hold(void)
+{
+	spinlock_acquire(&sets_lock);
+}
+
+static void sets_release(void)
+{
+	spinlock_release(&sets_lock);
+}
+
 /* Another socket takes the descriptor's place (sock/relay.c). The kernel's set knows the old one as long as anybody holds
  * it, and could not be told later. */
 static void replace_begins(struct sock *sock, int fd)
 {
-	spinlock_acquire(&sets_lock);
 	for (uint32_t at = sock->first_item; at; at = items[at - 1].next_of_sock) {
 		const struct set *set = item_set(&items[at - 1]);
 
 		if (items[at - 1].fd == fd && !set->forked) /* the kernel's set of another process stays as it is */
 			sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, fd, NULL);
 	}
-	spinlock_release(&sets_lock);
 }
 
 /* The item of the old socket becomes one of the new, which is the kernel's alone. */
@@ -126,13 +134,11 @@ static void replaced(struct sock *sock, struct sock *fresh, int fd)
 {
 	uint32_t next;
 
-	spinlock_acquire(&sets_lock);
 	for (uint32_t at = sock->first_item; at; at = next) {
 		next = items[at - 1].next_of_sock;
 		if (items[at - 1].fd == fd)
 			item_replace(&items[at - 1], fresh);
 	}
-	spinlock_release(&sets_lock);
 }
 
 const struct sock_hooks set_hooks = {.engine_begins = engine_begins,
@@ -140,6 +146,8 @@ const struct sock_hooks set_hooks = {.engine_begins = engine_begins,
                                      .descriptor_closes = descriptor_closes,
                                      .kernel_gets = kernel_gets,
                                      .kernel_has = kernel_has,
+                                     .sets_hold = sets_hold,
+                                     .sets_release = sets_release,
                                      .replace_begins = replace_begins,
                                      .replaced = replaced};
 

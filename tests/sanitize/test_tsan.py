@@ -6,30 +6,18 @@ models/ proves those), and what passes through the kernel, which is why nothing 
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.sanitize.native_build import both_ends
+from tests.sanitize.native_build import RUN_TIMEOUT_S, both_ends, run
 from tests.variant import ROOT
 
 SMOKE_ROUNDS = 2
 ROUNDS = 25
 RUNS = 4
-RUN_TIMEOUT_S = 300
 RACE = "WARNING: ThreadSanitizer: data race"
-
-
-def run(program: Path, seed: int, rounds: int, *scenarios: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("BYWAY_", "LD_"))}
-    environment["TSAN_OPTIONS"] = "exitcode=66 second_deadlock_stack=1"
-    command = [str(program), str(seed), str(rounds), *scenarios]
-    if shutil.which("setarch"):  # its shadow memory has a place that a randomised layout may take
-        command = ["setarch", "--addr-no-randomize", *command]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=RUN_TIMEOUT_S)
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
-/* Both ends of a connection as threads of one process, over one mapping, for ThreadSanitizer: it sees what two processes
- * do to the memory that they share. Linked with the objects of the core (no interposition) and copy_visible.c.
+/* Both ends of a connection as threads of one process, over one mapping: ThreadSanitizer then sees what two processes do to
+ * the memory that they share. Linked with the objects of the core (no interposition) and copy_visible.c.
  *
  * What a process does when it attaches (sock/attach.c, local/meet.c) is done here by hand, since the usual way maps the
- * memory twice. Below lies a real loopback connection. Started by test_tsan.py: `both_ends SEED ROUNDS`; each round is one
+ * memory twice. Below lies a real loopback connection. Started by the tests beside it: `both_ends SEED ROUNDS`; each round is one
  * of `scenarios`, names of which may follow. A wrong byte, a hang or a data race ends it with a status that is not 0. */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -19,6 +19,7 @@
 #include "base/options.h"
 #include "position.h"
 #include "sock/option.h"
+#include "sock/relay.h"
 #include "wait/block.h"
 #include "wait/epoll.h"
 #include "wait/poll.h"
@@ -27,6 +28,7 @@
 #define THREADS_MAX 4
 #define CHUNK_MAX 20000
 #define WAIT_S 60
+#define HAND_BACKS_MAX 100 /* it need not come about: the sender may have ended */
 #define ROUNDS_MAX 30 /* each scenario uses up two pairs, of PAIRS_MAX */
 
 enum reading {
@@ -34,6 +36,18 @@ enum reading {
 	POLLING,
 	EPOLLING
 };
+
+enum leaving {
+	STAYS,
+	HANDED_BACK, /* both directions are given back to the kernel in the middle */
+	RELAYED /* both ends go on through relays. Not under ThreadSanitizer, whose memory a relay's process gives up */
+};
+
+#ifdef __SANITIZE_THREAD__
+#define HAS_RELAYS 0
+#else
+#define HAS_RELAYS 1
+#endif
 
 struct scenario {
 	const char *name;
@@ -43,7 +57,7 @@ struct scenario {
 	int disturbed; /* a thread at each end that peeks, polls, asks, revokes and allows */
 	int slow; /* readers rest now and then: the ring overflows */
 	int half_closes; /* end 1 ends its direction early, and reads on */
-	int leaves; /* both directions are given back to the kernel in the middle */
+	enum leaving leaving;
 	uint64_t bytes; /* of each direction */
 };
 
@@ -60,8 +74,13 @@ static const struct scenario scenarios[] = {
 	{"epoll, many", 2, 3, EPOLLING, 0, 8, 4096, 1, 1, 0, 0, 1 << 19},
 	{"half-close", 1, 1, BLOCKING, 0, 8, 65536, 0, 1, 1, 0, 1 << 20},
 	{"half-close, many", 3, 3, BLOCKING, 20, 8, 4096, 1, 1, 1, 0, 1 << 19},
-	{"leave", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 0, 1, 1 << 20},
-	{"leave, many", 2, 2, POLLING, 0, 2, 16384, 1, 1, 0, 1, 1 << 19},
+	{"leave", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 0, HANDED_BACK, 1 << 20},
+	{"leave, many", 2, 2, POLLING, 0, 2, 16384, 1, 1, 0, HANDED_BACK, 1 << 19},
+	{"relay", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 0, RELAYED, 1 << 20},
+	{"relay, sleep", 1, 1, BLOCKING, 0, 8, 4096, 0, 0, 0, RELAYED, 1 << 20},
+	{"relay, epoll", 1, 1, EPOLLING, 20, 8, 16384, 0, 1, 0, RELAYED, 1 << 20},
+	{"relay, half-close", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 1, RELAYED, 1 << 20},
+	{"relay, many", 3, 3, POLLING, 0, 2, 16384, 1, 1, 0, RELAYED, 1 << 19},
 };
 
 struct side {
@@ -268,13 +287,38 @@ static void *disturber(void *argument)
 	return NULL;
 }
 
+static void hand_back(struct side *side)
+{
+	for (int tries = 0; tries < HAND_BACKS_MAX; tries++)
+		if (sock_hand_back(side->sock, side->fd, reason_splice))
+			break;
+}
+
+/* As sock_into_kernel does it where nothing else is possible. */
+static void relay(struct side *side)
+{
+	int error;
+
+	sock_never(side->sock, side->fd, reason_splice);
+	if (sock_hooks.kernel_gets)
+		sock_hooks.kernel_gets(side->sock);
+	error = relay_make(side->sock, side->fd);
+	if (error)
+		fail(side, "no relay", error);
+	if (sock_hooks.kernel_has)
+		sock_hooks.kernel_has(sock_of(side->fd));
+}
+
 static void *leaver(void *argument)
 {
 	struct side *side = argument;
 
 	while (__atomic_load_n(&side->received, __ATOMIC_RELAXED) < side->other->bytes / 2)
 		usleep(100);
-	sock_into_kernel(side->sock, side->fd, reason_splice);
+	if (side->scenario->leaving == RELAYED)
+		relay(side);
+	else
+		hand_back(side);
 	return NULL;
 }
 
@@ -370,6 +414,7 @@ static void attach(struct side *sides)
 	for (int i = 0; i < 2; i++) {
 		cookies[i] = diag_cookie(sides[i].fd);
 		sides[i].sock = sock_new(sides[i].fd, i ? SOCK_PASSIVE : SOCK_ACTIVE);
+		sides[i].sock->shared->cookie = cookies[i];
 	}
 	channel = pair_channel_new(pairs_of_both[0], cookies);
 	for (int i = 0; i < 2; i++)
@@ -418,7 +463,7 @@ static int start(struct side *side, pthread_t *threads)
 		pthread_create(&threads[count++], NULL, writer, side);
 	if (scenario->disturbed)
 		pthread_create(&threads[count++], NULL, disturber, side);
-	if (scenario->leaves)
+	if (scenario->leaving != STAYS)
 		pthread_create(&threads[count++], NULL, leaver, side);
 	return count;
 }
@@ -450,7 +495,7 @@ static void run(const struct scenario *scenario)
 			fail(&sides[i], "the sum is wrong", 0);
 	}
 	/* The first end to have sent everything has the other one stay with the kernel: one of them is enough. */
-	if (!scenario->half_closes && !scenario->leaves && !sides[0].sock->shared->moves_to_ring &&
+	if (!scenario->half_closes && scenario->leaving == STAYS && !sides[0].sock->shared->moves_to_ring &&
 	    !sides[1].sock->shared->moves_to_ring)
 		fail(sides, "nothing went by the ring", 0);
 	printf("%s: moves to the ring %llu and %llu\n", scenario->name,
@@ -489,7 +534,7 @@ int main(int count, char **arguments)
 		seed = strtoull(arguments[1], NULL, 10) + (uint64_t)round;
 		for (size_t i = 0; i < sizeof(scenarios) / sizeof(*scenarios); i++) {
 			alarm(WAIT_S);
-			if (is_wanted(scenarios[i].name, arguments + 3))
+			if ((HAS_RELAYS || scenarios[i].leaving != RELAYED) && is_wanted(scenarios[i].name, arguments + 3))
 				run(&scenarios[i]);
 		}
 	}
