@@ -177,8 +177,10 @@ static int start_and_replace(struct sock *sock, int fd, const struct relay *rela
 	release_all(sock);
 	if (fresh)
 		sock_close_begin(fresh, relay->program); /* never the last: the program's descriptors are others */
-	if (!error && !thread.vforked)
+	if (!error && !thread.vforked) {
+		sock_wake_bare_sleepers(sock);
 		sock_relayed(sock);
+	}
 	signals_restore(mask);
 	return error;
 }

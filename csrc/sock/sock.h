@@ -51,6 +51,7 @@ struct sock {
 	/* closed while calls sleep on it (keep.c) */
 	uint32_t waiters;
 	int kept_fd;
+	uint32_t bare_sleepers; /* bare.c */
 	/* around exec: one thread */
 	uint32_t passes; /* it is in the list for the next image, at this place + 1 */
 	uint32_t given;  /* to the kernel, for the exec that comes */
@@ -111,6 +112,12 @@ int sock_close_begin(struct sock *sock, int fd);
 void sock_closed(struct sock *sock);
 /* Between the two, and before any other close of the kernel's socket: marks, moves, a reset where bytes are unread. */
 void sock_last_close(struct sock *sock, int fd);
+/* Around a sleep on the descriptor without a bell of the pair: the result, which sock_bare_sleep_ends takes, is a descriptor to
+ * be polled for POLLIN too, or negative: none is needed, or none can be had. sock_wake_bare_sleepers: the descriptor is
+ * another file now; waits until they have looked again, 100 ms at most. No lock may be held. */
+int sock_bare_sleep_begins(struct sock *sock);
+void sock_bare_sleep_ends(struct sock *sock, int begun);
+void sock_wake_bare_sleepers(struct sock *sock);
 /* Around a sleep in a call on the socket. sock_sleep_ends: 1 when it was closed meanwhile: from now on the call uses kept_fd,
  * begins no further sleep by sock_sleep_begins, and sock_kept_call_ends must follow. */
 void sock_sleep_begins(struct sock *sock);

@@ -89,14 +89,24 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 	return result;
 }
 
+/* On the descriptor alone. */
+static long sleep_bare(struct sock *sock, int fd, short events, const struct wait *wait)
+{
+	int bell = sock_bare_sleep_begins(sock);
+	struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = bell, .events = POLLIN}};
+	long result = sleep_poll(fds, 2, wait->deadline_ns, NULL, wait->mark);
+
+	sock_bare_sleep_ends(sock, bell);
+	return result;
+}
+
 static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 {
-	struct pollfd asked = {.fd = fd, .events = wait->events};
 	long result = 0;
 
 	if (!local_kernel_sleep_begins(&sock->end)) {
 		count(counter_kernel_sleeps, 1);
-		result = sleep_poll(&asked, 1, wait->deadline_ns, NULL, wait->mark);
+		result = sleep_bare(sock, fd, wait->events, wait);
 	}
 	local_kernel_sleep_ends(&sock->end);
 	return result;
@@ -291,11 +301,8 @@ long block_recv(struct sock *sock, int fd, struct cursor *to, int flags)
 /* Only the kernel carrier makes a sender wait, and the kernel wakes it. */
 static long sleep_until_writable(struct sock *sock, int fd, uint64_t seen, struct wait *wait)
 {
-	struct pollfd asked = {.fd = fd, .events = POLLOUT};
-
-	(void)sock;
 	(void)seen; /* the form of a sleep; the kernel alone wakes this one */
-	return sleep_poll(&asked, 1, wait->deadline_ns, NULL, wait->mark);
+	return sleep_bare(sock, fd, POLLOUT, wait);
 }
 
 static long wait_writable(struct sock *sock, int fd, struct wait *wait)

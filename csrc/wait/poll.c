@@ -27,6 +27,7 @@ struct polled {
 	uint64_t mark;
 	int bell;
 	int revoked;
+	int bare; /* of a sleep without a bell: sock_bare_sleep_begins */
 };
 
 struct polling {
@@ -81,7 +82,7 @@ static void side_begin(struct polling *polling, unsigned long i)
 	struct polled *side = &polling->sides[i];
 	struct sock *sock = fd < 0 ? NULL : sock_of(fd);
 
-	side->bell = -1;
+	side->bell = side->bare = -1;
 	if (fd >= 0 && descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_SET)
 		epoll_set_is_polled(fd);
 	if (fd >= 0 && descriptor_kind(descriptor_entry(fd)) == DESCRIPTOR_OWN)
@@ -233,6 +234,13 @@ static void watch_death(struct polling *polling, const struct sock *sock, short 
 		add_bell(polling, sock->end.pair->peer_fd);
 }
 
+static void sleep_bare(struct polling *polling, struct polled *side)
+{
+	side->bare = sock_bare_sleep_begins(side->sock);
+	if (side->bare >= 0)
+		add_bell(polling, side->bare);
+}
+
 /* 0: nothing wakes us for what the ring has already (not readable yet, or too little), as there is no bell. */
 static int publish_sleep(struct polling *polling, unsigned long i)
 {
@@ -240,8 +248,10 @@ static int publish_sleep(struct polling *polling, unsigned long i)
 	struct pair *pair = side->sock->end.pair;
 
 	watch_death(polling, side->sock, polling->fds[i].events);
-	if (!(polling->fds[i].events & READ_EVENTS))
+	if (!(polling->fds[i].events & READ_EVENTS)) {
+		sleep_bare(polling, side);
 		return 1;
+	}
 	if (!(load_relaxed(&side->sock->shared->flags) & SOCK_RX_KERNEL))
 		side->bell = pair_bell_lease(pair, (uint32_t)thread_id());
 	if (side->bell >= 0) {
@@ -249,6 +259,7 @@ static int publish_sleep(struct polling *polling, unsigned long i)
 		fetch_or(&side->sock->end.rx->sleep_mask, 1u << side->bell);
 		return 1;
 	}
+	sleep_bare(polling, side);
 	side->revoked = 1;
 	return !local_kernel_sleep_begins(&side->sock->end);
 }
@@ -260,6 +271,8 @@ static void withdraw_sleep(struct polled *side, int fd)
 		pair_bell_return(side->sock->end.pair, side->bell);
 		side->bell = -1;
 	}
+	sock_bare_sleep_ends(side->sock, side->bare);
+	side->bare = -1;
 	if (side->revoked) {
 		local_kernel_sleep_ends(&side->sock->end);
 		side->revoked = 0;
@@ -297,14 +310,24 @@ static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, con
 	return slept;
 }
 
+/* The descriptor is the kernel's alone where a relay has taken its socket. */
+static void forget_relayed(struct polling *polling)
+{
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].sock && unlikely(local_is_relayed(&polling->sides[i].sock->end)))
+			polling->sides[i].sock = NULL;
+}
+
 static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct signal_mark mark = signal_now();
 	int slept = 0;
 
 	for (;; slept = 1) {
-		long ready = look_at_one(polling);
+		long ready;
 
+		forget_relayed(polling);
+		ready = look_at_one(polling);
 		if (ready < 0)
 			ready = look(polling);
 		if (ready || (deadline_ns == 0 && !mask)) /* with a mask the kernel must look for signals */

@@ -13,7 +13,7 @@ import pytest
 from tests.sanitize.native_build import both_ends, run
 from tests.variant import ROOT
 
-RELAYED = ("relay", "relay, sleep", "relay, epoll", "relay, half-close")
+RELAYED = ("relay", "relay, sleep", "relay, epoll", "relay, half-close", "relay, many")
 SEEDS = 4
 ROUNDS = 6
 
