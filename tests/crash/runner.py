@@ -232,6 +232,7 @@ def hang_report(run: Run) -> str:
 
 KERNEL_BYTES = 40 * MEGABYTE
 """What kernel rounds send where the case sends more: more than the kernel buffers at both ends (36 MB at most)."""
+SIZE_TRIES = 5
 FULL_SIZE_EVERY = 10
 RACY_ROUNDS = 4
 """So many times more rounds where Linux itself gives several outcomes, and some are rare."""
@@ -302,8 +303,14 @@ class Oracle:
             yield replace(again, kill_ms=draw.uniform(0, 60), pauses_us=pauses_us)
 
     def compare_sizes(self, short: Shape, full: Shape) -> None:
-        outcomes = self.round(short), self.round(full)
-        assert outcomes[0] == outcomes[1], f"{self.scenario}: the kernel's outcome depends on the size: {outcomes}"
+        """On a busy machine Linux gives one program now this outcome, now that: one that both sizes show is enough."""
+        of_short, of_full = set[Outcome](), set[Outcome]()
+        for _ in range(SIZE_TRIES):
+            of_short.add(self.round(short))
+            of_full.add(self.round(full))
+            if of_short & of_full:
+                return
+        raise AssertionError(f"{self.scenario}: the kernel's outcome depends on the size: {of_short} and {of_full}")
 
 
 def repeat_command(name: str, shape: Shape) -> str:

@@ -538,6 +538,14 @@ def foreign_receiver_that_had_half_closed(s: Shape) -> Case:
 
 
 @scenario
+def foreign_receiver_that_had_half_closed_after_close(s: Shape) -> Case:
+    """Both directions have ended when the receiver becomes a foreign program: it reads the rest, and a clean end."""
+    a = ["fill", "tell:sent", "recv:1", "close"]
+    b = ["wait:sent", "shutdown", "wait:gone", "exec-foreign:40", "drain", "error", "close"]
+    return Case(a=a, b=b, conduct=["exit a", "tell gone"])
+
+
+@scenario
 def foreign_receiver_with_out_of_band_data(s: Shape) -> Case:
     """Both ways through a relay, between ordinary bytes."""
     a = [f"send:{s.total_bytes}", "oob", f"send:{s.small_bytes}", "recv:1000", "recv-oob", "drain", "close"]
