@@ -1,8 +1,9 @@
 /* One end of a local connection in this process, and the operations of the local transport on it.
  *
  * All operations are non-blocking and may be called by any thread; they take the reader's or the writer's lock of the
- * socket (shm_socket.reader_lock, writer_lock; order: reader before writer) and run inside critical sections. Waiting is
- * done above, in wait/. The protocol is docs/local-transport.md; numbers in comments are its sections. */
+ * socket (shm_socket.reader_lock, writer_lock; order: the epoll sets' lock, the reader's, the writer's) and run inside
+ * critical sections. Waiting is done above, in wait/. The protocol is docs/local-transport.md; numbers in comments are its
+ * sections. */
 #ifndef BYWAY_LOCAL_END_H
 #define BYWAY_LOCAL_END_H
 
@@ -34,8 +35,9 @@ struct local_end {
 	uint64_t back_off_until; /* ticks: no move to the ring before */
 	uint64_t back_off_us;
 	uint32_t wake_due; /* bytes are published that no sleeper has been told of */
+	/* enum local_left: the channel is not ours to use any more; by atomics */
+	uint32_t left;
 	/* under the reader's lock */
-	uint32_t left; /* enum local_left: the channel is not ours to use any more */
 	uint32_t lost; /* a reset took kernel bytes away: what follows them in the ring is never shown */
 	uint32_t kernel_sleepers; /* threads that sleep without a bell: the ring stays revoked */
 	/* any thread, a hint */

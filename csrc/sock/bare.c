@@ -1,7 +1,8 @@
 /* Sleepers without a bell of the pair. They wait in poll(2) for the file that their descriptor was when they went to sleep;
  * where a relay's connection takes its place (relay.c), poll neither waits for the new one nor shows the old. So they sleep
  * on a bell of the process too, which is rung then until all of them have looked again.
- * Called by wait/ and by relay.c, by any thread, also in a forked child, which shares the bell: a ring too many does no harm. */
+ * Called by wait/ and by relay.c, by any thread, also in a forked child, which shares the bell: a ring too many does no
+ * harm. */
 #include "base/sys.h"
 #include "sock/sock.h"
 

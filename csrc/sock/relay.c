@@ -2,8 +2,9 @@
  *
  * The relay is a forked process of the family with a slot of its own, which holds this one socket. It is no child that the
  * program could see: its parent, a process of a moment, is forked without a signal of its end and reaped here.
- * Both locks of the socket are held from the fork until the descriptors are replaced: no thread is in the middle of a step
- * with the old descriptor, and the relay gets our private side of the socket (struct local_end) whole.
+ * The lock of the epoll sets and both locks of the socket are held from the fork until the descriptors are replaced: no thread
+ * is in the middle of a step with the old descriptor, and the relay gets our private side of the socket (struct local_end)
+ * whole.
  * Called by release.c, by any thread, also in a vfork child, which may change its own descriptors only: the tables are its
  * parent's. */
 #define _GNU_SOURCE

@@ -1,5 +1,5 @@
 /* Waits until a receive or send can go on: spin, then sleep on a bell and the kernel socket (section 5), or, without a
- * bell, on the kernel socket alone with the ring revoked. */
+ * bell, on the kernel socket with the ring revoked. */
 #include "wait/block.h"
 
 #include <errno.h>
@@ -89,7 +89,7 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 	return result;
 }
 
-/* On the descriptor alone. */
+/* Nothing but the kernel wakes us, or a relay that takes the socket (sock/bare.c). */
 static long sleep_bare(struct sock *sock, int fd, short events, const struct wait *wait)
 {
 	int bell = sock_bare_sleep_begins(sock);

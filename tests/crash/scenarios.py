@@ -540,8 +540,8 @@ def foreign_receiver_that_had_half_closed(s: Shape) -> Case:
 @scenario
 def foreign_receiver_that_had_half_closed_after_close(s: Shape) -> Case:
     """Both directions have ended when the receiver becomes a foreign program: it reads the rest, and a clean end."""
-    a = ["fill", "tell:sent", "recv:1", "close"]
-    b = ["wait:sent", "shutdown", "wait:gone", "exec-foreign:40", "drain", "error", "close"]
+    a = ["fill", "tell:full", "recv:1", "close"]
+    b = ["wait:full", "shutdown", "wait:gone", "exec-foreign:40", "drain", "error", "close"]
     return Case(a=a, b=b, conduct=["exit a", "tell gone"])
 
 

@@ -2,8 +2,9 @@
  * the memory that they share. Linked with the objects of the core (no interposition) and copy_visible.c.
  *
  * What a process does when it attaches (sock/attach.c, local/meet.c) is done here by hand, since the usual way maps the
- * memory twice. Below lies a real loopback connection. Started by the tests beside it: `both_ends SEED ROUNDS`; each round is one
- * of `scenarios`, names of which may follow. A wrong byte, a hang or a data race ends it with a status that is not 0. */
+ * memory twice. Below lies a real loopback connection. Started by the tests beside it: `both_ends SEED ROUNDS`; each round
+ * is one of `scenarios`, names of which may follow. A wrong byte, a hang or a data race ends it with a status that is not
+ * 0. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <netinet/in.h>
