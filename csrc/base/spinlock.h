@@ -12,6 +12,16 @@ struct spinlock {
 	uint32_t held;
 };
 
+/* 1: taken, and spinlock_release must follow; 0: somebody has it. */
+static inline int spinlock_try(struct spinlock *lock)
+{
+	critical_enter();
+	if (likely(!exchange(&lock->held, 1)))
+		return 1;
+	critical_leave();
+	return 0;
+}
+
 static inline void spinlock_acquire(struct spinlock *lock)
 {
 	unsigned tries = 0;

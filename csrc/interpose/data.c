@@ -4,6 +4,7 @@
  * Decides for each call whether it goes by the engine or by the kernel: the gate, and before it what only the kernel knows
  * how to do. Callers: the program, and messages.c by data.h. No lock is held. */
 #define _GNU_SOURCE
+#include <aio.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
@@ -19,6 +20,7 @@
 #include "interpose/data.h"
 #include "interpose/interpose.h"
 #include "wait/block.h"
+#include "wait/sleep.h"
 
 #define TRANSFER_BYTES_MAX 0x7ffff000u /* MAX_RW_COUNT of Linux */
 #define FILE_CHUNK_BYTES 65536
@@ -91,6 +93,7 @@ static long engine_send(struct sock *sock, int fd, const struct iovec *pieces, s
 	struct cursor from;
 	long result;
 
+	sleep_cancel_point();
 	cursor_start(&from, pieces, count);
 	result = from.left ? block_send(sock, fd, &from, flags) : send_nothing(sock, fd, flags);
 	raise_pipe(result, flags);
@@ -101,6 +104,7 @@ static long engine_recv(struct sock *sock, int fd, const struct iovec *pieces, s
 {
 	struct cursor to;
 
+	sleep_cancel_point();
 	cursor_start(&to, pieces, count);
 	to.discard = (flags & MSG_TRUNC) != 0;
 	return interpose_result(block_recv(sock, fd, &to, flags));
@@ -250,12 +254,38 @@ EXPORT ssize_t writev(int fd, const struct iovec *pieces, int count)
 	return likely(!sock) ? REAL(writev)(fd, pieces, count) : writev_ours(sock, fd, pieces, count);
 }
 
+/* At the present place, on a socket of ours: which of the kernel's ways of doing it we have. */
+static int is_stream_call(struct sock *sock, int fd, int count, off_t offset, int flags)
+{
+	if (offset != -1 || count < 0 || count > PIECES_MAX)
+		return 0;
+	if (!(flags & ~RWF_NOWAIT))
+		return 1;
+	sock_into_kernel(sock, fd, reason_option);
+	return 0;
+}
+
+APART ssize_t pwritev2_ours(struct sock *sock, int fd, const struct iovec *pieces, int count, off_t offset, int flags)
+{
+	if (!is_stream_call(sock, fd, count, offset, flags))
+		return REAL(pwritev2)(fd, pieces, count, offset, flags);
+	if (!flags)
+		return writev(fd, pieces, count);
+	if (data_send_begins(sock, fd, MSG_DONTWAIT))
+		return data_send_vector(sock, fd, pieces, (size_t)count, MSG_DONTWAIT);
+	return data_send_ends(sock, REAL(pwritev2)(fd, pieces, count, offset, flags));
+}
+
 EXPORT ssize_t pwritev2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
 {
-	if (offset == -1 && sock_of(fd) && !flags)
-		return writev(fd, pieces, count);
-	return REAL(pwritev2)(fd, pieces, count, offset, flags);
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(pwritev2)(fd, pieces, count, offset, flags);
+	return pwritev2_ours(sock, fd, pieces, count, offset, flags);
 }
+
+EXPORT_AS(pwritev64v2, pwritev2);
 
 /* -- receiving --------------------------------------------------------------------------------------------------------- */
 
@@ -347,12 +377,27 @@ EXPORT ssize_t readv(int fd, const struct iovec *pieces, int count)
 	return likely(!sock) ? REAL(readv)(fd, pieces, count) : readv_ours(sock, fd, pieces, count);
 }
 
+APART ssize_t preadv2_ours(struct sock *sock, int fd, const struct iovec *pieces, int count, off_t offset, int flags)
+{
+	if (!is_stream_call(sock, fd, count, offset, flags))
+		return REAL(preadv2)(fd, pieces, count, offset, flags);
+	if (!flags)
+		return readv(fd, pieces, count);
+	if (data_recv_begins(sock, fd, MSG_DONTWAIT))
+		return data_recv_vector(sock, fd, pieces, (size_t)count, MSG_DONTWAIT);
+	return data_recv_ends(sock, fd, REAL(preadv2)(fd, pieces, count, offset, flags));
+}
+
 EXPORT ssize_t preadv2(int fd, const struct iovec *pieces, int count, off_t offset, int flags)
 {
-	if (offset == -1 && sock_of(fd) && !flags)
-		return readv(fd, pieces, count);
-	return REAL(preadv2)(fd, pieces, count, offset, flags);
+	struct sock *sock = sock_of(fd);
+
+	if (likely(!sock))
+		return REAL(preadv2)(fd, pieces, count, offset, flags);
+	return preadv2_ours(sock, fd, pieces, count, offset, flags);
 }
+
+EXPORT_AS(preadv64v2, preadv2);
 
 /* -- files and pipes --------------------------------------------------------------------------------------------------- */
 
@@ -400,6 +445,7 @@ static ssize_t sendfile_by_engine(struct sock *sock, int fd, int file, off_t *of
 	off_t at;
 	long sent;
 
+	sleep_cancel_point();
 	if (offset ? copy_guarded(&at, offset, sizeof(at)) : (at = lseek(file, 0, SEEK_CUR)) < 0) {
 		sock_into_kernel(sock, fd, reason_splice);
 		return REAL(sendfile)(fd, file, offset, count);
@@ -441,3 +487,38 @@ EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, 
 		sock_into_kernel(out_sock, out, reason_splice);
 	return REAL(splice)(in, in_offset, out, out_offset, bytes, flags);
 }
+
+/* -- aio(7): libc reads and writes by threads of its own --------------------------------------------------------------------- */
+
+static void aio_begins(const struct aiocb *call)
+{
+	struct sock *sock = call ? sock_of(call->aio_fildes) : NULL;
+
+	if (sock)
+		sock_into_kernel(sock, call->aio_fildes, reason_stdio);
+}
+
+EXPORT int aio_read(struct aiocb *call)
+{
+	aio_begins(call);
+	return REAL(aio_read)(call);
+}
+
+EXPORT_AS(aio_read64, aio_read);
+
+EXPORT int aio_write(struct aiocb *call)
+{
+	aio_begins(call);
+	return REAL(aio_write)(call);
+}
+
+EXPORT_AS(aio_write64, aio_write);
+
+EXPORT int lio_listio(int mode, struct aiocb *const calls[], int count, struct sigevent *event)
+{
+	for (int i = 0; i < count; i++)
+		aio_begins(calls[i]);
+	return REAL(lio_listio)(mode, calls, count, event);
+}
+
+EXPORT_AS(lio_listio64, lio_listio);

@@ -288,3 +288,17 @@ int ioctl_passed_on(int fd, unsigned long request, void *argument)
 
 	return likely(!sock) ? REAL(ioctl)(fd, request, argument) : ioctl_ours(sock, fd, request, argument);
 }
+
+APART int sockatmark_ours(struct sock *sock, int fd)
+{
+	int is_mark = 0;
+
+	return ioctl_ours(sock, fd, SIOCATMARK, &is_mark) < 0 ? -1 : is_mark;
+}
+
+EXPORT int sockatmark(int fd)
+{
+	struct sock *sock = sock_of(fd);
+
+	return likely(!sock) ? REAL(sockatmark)(fd) : sockatmark_ours(sock, fd);
+}

@@ -1,4 +1,4 @@
-/* Calls that make processes, replace them and end them (fork(2), execve(2), posix_spawn(3), _exit(2)).
+/* Calls that start programs and end them (execve(2), posix_spawn(3), _exit(2)).
  *
  * A program that is started inherits the descriptors that are not close-on-exec. Where exec brings a program that has the
  * library too (image.h), attached sockets pass to it (sock/passport.h); else they are given back to the kernel before the
@@ -6,7 +6,6 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <limits.h>
-#include <pty.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,92 +24,7 @@
 #define ARGUMENTS_MAX 4096
 #define PASSPORT_TRIES_MAX 10
 
-pid_t __fork(void);
-
 _Static_assert(__builtin_offsetof(struct thread_state, vforked) == 16, "vfork.S knows this offset");
-
-/* -- fork ------------------------------------------------------------------------------------------------------------------- */
-
-static uint32_t before_fork(void)
-{
-	uint32_t child;
-
-	interpose_start(); /* a child would not find what an exec has passed to this process */
-	child = arena_child_prepare();
-	/* A child without a slot of its own would be invisible to those who ask who holds a socket. */
-	for (int fd = 0; arena && child == ARENA_NONE && fd <= descriptor_highest(); fd++)
-		if (sock_of(fd))
-			sock_never(sock_of(fd), fd, reason_table_full);
-	epoll_fork_prepare();
-	sock_fork_prepare();
-	return child;
-}
-
-static void after_fork(uint32_t child, pid_t result)
-{
-	int saved_errno = errno;
-
-	if (result == 0) {
-		thread.id = 0;
-		thread.held_back = 0;
-		arena_child_start(child);
-		sock_fork_child();
-		epoll_fork_child();
-	} else {
-		sock_fork_parent();
-		if (result < 0)
-			arena_child_failed(child);
-		else
-			arena_child_known(child, result);
-	}
-	errno = saved_errno;
-}
-
-static pid_t fork_by(pid_t (*real)(void))
-{
-	uint32_t child;
-	pid_t result;
-
-	if (thread.vforked)
-		return real();
-	child = before_fork();
-	result = real();
-	after_fork(child, result);
-	return result;
-}
-
-EXPORT pid_t fork(void)
-{
-	return fork_by(REAL(fork));
-}
-
-EXPORT pid_t __fork(void)
-{
-	return fork();
-}
-
-EXPORT pid_t _Fork(void)
-{
-	return fork_by(REAL(_Fork));
-}
-
-EXPORT int daemon(int stay, int keep_output)
-{
-	uint32_t child = before_fork();
-	int result = REAL(daemon)(stay, keep_output);
-
-	after_fork(child, result);
-	return result;
-}
-
-EXPORT int forkpty(int *terminal, char *name, const struct termios *settings, const struct winsize *size)
-{
-	uint32_t child = before_fork();
-	int result = REAL(forkpty)(terminal, name, settings, size);
-
-	after_fork(child, result);
-	return result;
-}
 
 /* -- other programs ----------------------------------------------------------------------------------------------------------- */
 

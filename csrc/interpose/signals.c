@@ -1,10 +1,12 @@
-/* Calls that set handlers (sigaction(2), signal(2), sigset(3), siginterrupt(3)): all end in signal_action. */
+/* Calls that set handlers (sigaction(2), signal(2), sigset(3), siginterrupt(3)): all end in signal_action. And masks, and
+ * pthread_cancel(3). */
 #define _GNU_SOURCE
 #include <signal.h>
 #include <string.h>
 
 #include "interpose/interpose.h"
 #include "wait/signal.h"
+#include "wait/sleep.h"
 
 int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 __sighandler_t ssignal(int number, __sighandler_t handler);
@@ -100,6 +102,14 @@ EXPORT int siginterrupt(int number, int interrupt)
 		action.sa_flags |= SA_RESTART;
 	}
 	return signal_action(number, &action, NULL);
+}
+
+/* -- cancellation ---------------------------------------------------------------------------------------------------------- */
+
+EXPORT int pthread_cancel(pthread_t target)
+{
+	store_release(&sleep_cancels, 1);
+	return REAL(pthread_cancel)(target);
 }
 
 /* -- masks: SIGSEGV and SIGBUS stay open, so that a bad pointer in a copy is EFAULT and not death ------------------------ */

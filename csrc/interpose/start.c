@@ -3,6 +3,7 @@
 #include "base/crash.h"
 #include "base/log.h"
 #include "base/options.h"
+#include "interpose/fork.h"
 #include "interpose/image.h"
 #include "interpose/interpose.h"
 #include "sock/passport.h"
@@ -32,7 +33,9 @@ void interpose_start(void)
 	crash_start();
 	signal_guard_copies();
 	image_start();
-	error = options.enabled ? sock_start() : 0;
+	error = fork_start();
+	if (!error && options.enabled)
+		error = sock_start();
 	if (!error && options.enabled)
 		error = epoll_start();
 	if (options.enabled && !passport_take(!error) && !error)

@@ -2,7 +2,9 @@
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -11,11 +13,61 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/copy.h"
+#include "interpose/fork.h"
 #include "interpose/interpose.h"
 
 #define NOT_OURS (-100000)
+#define SA_RESTORER 0x04000000
 
 long syscall_passed_on(long number, long a, long b, long c, long d, long e) EXPORT_NAME("syscall");
+
+/* A system call whose arguments have another form than libc's function. */
+static long as_it_is(long number, const long *a)
+{
+	return REAL(syscall)(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+static long pselect6(const long *a)
+{
+	struct {
+		const sigset_t *mask;
+		size_t bytes;
+	} six = {NULL, 8};
+
+	if (a[5] && (copy_guarded(&six, (void *)a[5], sizeof(six)) || (six.mask && six.bytes != 8)))
+		return as_it_is(SYS_pselect6, a);
+	return pselect((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4], six.mask);
+}
+
+/* The kernel's struct sigaction. */
+struct kernel_action {
+	void (*handler)(int number);
+	unsigned long flags;
+	void (*restorer)(void);
+	uint64_t mask;
+};
+
+static long rt_sigaction(const long *a)
+{
+	struct kernel_action wanted, before = {.handler = SIG_DFL};
+	struct sigaction action, old;
+
+	memset(&action, 0, sizeof(action));
+	if (a[3] != sizeof(wanted.mask) || (a[1] && copy_guarded(&wanted, (void *)a[1], sizeof(wanted))))
+		return as_it_is(SYS_rt_sigaction, a);
+	if (a[1]) {
+		action.sa_handler = wanted.handler;
+		action.sa_flags = (int)wanted.flags & ~SA_RESTORER; /* libc brings its own */
+		memcpy(&action.sa_mask, &wanted.mask, sizeof(wanted.mask));
+	}
+	if (sigaction((int)a[0], a[1] ? &action : NULL, &old))
+		return -1;
+	before.handler = old.sa_handler;
+	before.flags = (unsigned long)old.sa_flags;
+	memcpy(&before.mask, &old.sa_mask, sizeof(before.mask));
+	return a[2] && copy_guarded((void *)a[2], &before, sizeof(before)) ? interpose_result(-EFAULT) : 0;
+}
 
 static long data_call(long number, const long *a)
 {
@@ -40,6 +92,10 @@ static long data_call(long number, const long *a)
 		return sendmmsg((int)a[0], (void *)a[1], (unsigned)a[2], (int)a[3]);
 	case SYS_recvmmsg:
 		return recvmmsg((int)a[0], (void *)a[1], (unsigned)a[2], (int)a[3], (void *)a[4]);
+	case SYS_preadv2: /* the fifth argument is the upper half of the fourth, of no use here */
+		return preadv2((int)a[0], (void *)a[1], (int)a[2], a[3], (int)a[5]);
+	case SYS_pwritev2:
+		return pwritev2((int)a[0], (void *)a[1], (int)a[2], a[3], (int)a[5]);
 	case SYS_sendfile:
 		return sendfile((int)a[0], (int)a[1], (void *)a[2], (size_t)a[3]);
 	case SYS_splice:
@@ -98,6 +154,10 @@ static long other_call(long number, const long *a)
 		return ppoll((void *)a[0], (nfds_t)a[1], (void *)a[2], (void *)a[3]);
 	case SYS_select:
 		return select((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4]);
+	case SYS_pselect6:
+		return pselect6(a);
+	case SYS_rt_sigaction:
+		return rt_sigaction(a);
 	case SYS_epoll_create:
 		return epoll_create((int)a[0]);
 	case SYS_epoll_create1:
@@ -112,6 +172,10 @@ static long other_call(long number, const long *a)
 		return epoll_pwait2((int)a[0], (void *)a[1], (int)a[2], (void *)a[3], (void *)a[4]);
 	case SYS_fork:
 		return fork();
+	case SYS_clone:
+		return fork_by_clone(a);
+	case SYS_clone3:
+		return fork_by_clone3(a);
 	case SYS_execve:
 		return execve((void *)a[0], (void *)a[1], (void *)a[2]);
 	case SYS_execveat:
@@ -130,6 +194,7 @@ static const uint8_t looked_at[256] = {
 	[SYS_dup3 & 255] = 1,      [SYS_poll & 255] = 1,         [SYS_ppoll & 255] = 1,          [SYS_select & 255] = 1,
 	[SYS_epoll_ctl & 255] = 1, [SYS_epoll_create & 255] = 1, [SYS_epoll_create1 & 255] = 1,  [SYS_fork & 255] = 1,
 	[SYS_execve & 255] = 1,    [SYS_execveat & 255] = 1,     [SYS_io_uring_setup & 255] = 1,
+	[SYS_clone & 255] = 1, [SYS_clone3 & 255] = 1, [SYS_pselect6 & 255] = 1, [SYS_rt_sigaction & 255] = 1,
 };
 
 /* Variadic, for the sixth argument lies on the stack, in what may be the caller's frame: it is read and never written. */

@@ -221,21 +221,34 @@ int meet_offer(struct meeting *meeting)
 	return 0;
 }
 
+/* The pair that a HELLO brings, with its bells; NULL and *error, a negative errno. */
+static struct pair *hello_join(const struct hello *hello, int process, const int *descriptors, int *error)
+{
+	struct pair *pair = pair_join(process, descriptors[0], hello->pair_id, error);
+
+	if (!pair) {
+		for (uint32_t k = 0; k < hello->bells_count; k++)
+			sys_close(descriptors[1 + k]);
+		return NULL;
+	}
+	*error = pair_confirm(pair, &descriptors[1], hello->bells_count);
+	if (!*error)
+		return pair;
+	pair_destroy(pair);
+	return NULL;
+}
+
 static struct pair *hello_pair(const struct hello *hello, int process, struct parcel *parcel, int *reason)
 {
 	struct pair *pair = pair_find(process, 1 - (hello->from_end & 1), hello->pair_id);
 	uint32_t used = 0;
 	int error = 0;
 
-	if (hello->bells_count) {
-		if (!pair) {
-			pair = pair_join(process, parcel->descriptors[0], hello->pair_id, &error);
-			if (pair)
-				pair_confirm(pair, &parcel->descriptors[1], hello->bells_count);
-			else
-				*reason = error_reason(error);
-			used = pair ? 1 + hello->bells_count : 1;
-		}
+	if (hello->bells_count && !pair) {
+		pair = hello_join(hello, process, parcel->descriptors, &error);
+		if (!pair)
+			*reason = error_reason(error);
+		used = 1 + hello->bells_count;
 	}
 	if (pair && hello->region) {
 		uint32_t at = hello->bells_count ? 1 + hello->bells_count : 0;
@@ -434,31 +447,37 @@ enum meet_result meet_join(struct meeting *meeting, struct local_end *end, int *
 
 /* -- both ---------------------------------------------------------------------------------------------------------------------------- */
 
-static void answer_take(struct meeting *meeting, struct pair *pair)
+/* 0, also where no answer is there yet, or a reason: the peer's bells do not come. */
+static int answer_take(struct meeting *meeting, struct pair *pair)
 {
 	struct answer answer;
 	struct parcel parcel;
 	long received = message_receive(meeting->fd, &answer, sizeof(answer), &parcel);
+	int error = received == -EPROTO ? -EMFILE : 0; /* or no numbers were left for the descriptors */
 
 	if (received == -EAGAIN)
-		return;
+		return 0;
 	if (received > 0 && answer.magic == HELLO_MAGIC && answer.bells_count == parcel.count)
-		pair_confirm(pair, parcel.descriptors, parcel.count);
+		error = pair_confirm(pair, parcel.descriptors, parcel.count);
 	else if (received > 0)
 		parcel_close(&parcel);
 	descriptor_own_close(meeting->fd);
 	meeting->fd = -1;
+	return error ? error_reason(error) : 0;
 }
 
-int meet_is_complete(struct meeting *meeting, struct local_end *end)
+int meet_is_complete(struct meeting *meeting, struct local_end *end, int *reason)
 {
-	if (meeting->fd >= 0)
-		answer_take(meeting, end->pair);
-	if (load_acquire(&end->shared->ends[1 - end->pair->end]) == SHM_END_OPEN && load_acquire(&end->pair->confirmed))
-		return 1;
-	if (load_acquire(&end->shared->ends[1 - end->pair->end]) == SHM_END_CLOSED)
+	uint32_t other;
+
+	*reason = meeting->fd >= 0 ? answer_take(meeting, end->pair) : 0;
+	if (*reason)
 		return -1;
-	return meeting->fd < 0 && load_acquire(&end->shared->ends[1 - end->pair->end]) == SHM_END_NONE ? -1 : 0;
+	*reason = reason_ended;
+	other = load_acquire(&end->shared->ends[1 - end->pair->end]);
+	if (other == SHM_END_OPEN && load_acquire(&end->pair->confirmed))
+		return 1;
+	return other == SHM_END_CLOSED || (other == SHM_END_NONE && meeting->fd < 0) ? -1 : 0;
 }
 
 void meet_abandon(struct meeting *meeting, struct local_end *end)

@@ -28,8 +28,8 @@ int meet_offer(struct meeting *meeting);                                        
 enum meet_result meet_accept(struct meeting *meeting, struct local_end *end, int *reason);
 enum meet_result meet_join(struct meeting *meeting, struct local_end *end, int *reason);
 
-/* After MEET_JOINED: 1 when both ends are attached and their bells known, 0 not yet, -1 the other end gave up. */
-int meet_is_complete(struct meeting *meeting, struct local_end *end);
+/* After MEET_JOINED: 1 when both ends are attached and their bells known, 0 not yet, -1 with *reason: it comes to nothing. */
+int meet_is_complete(struct meeting *meeting, struct local_end *end, int *reason);
 
 /* In a forked child. */
 void meet_fork_child(void);

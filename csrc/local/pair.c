@@ -185,7 +185,7 @@ static int peer_open(struct pair *pair, int peer)
 	return pair->peer_fd < 0 ? pair->peer_fd : 0;
 }
 
-static void pair_destroy(struct pair *pair)
+void pair_destroy(struct pair *pair)
 {
 	for (uint32_t k = 0; k < pair->bells_count; k++)
 		descriptor_own_close(pair->bells[k]);
@@ -376,20 +376,40 @@ struct pair *pair_find_by_process(int peer)
 	return NULL;
 }
 
-void pair_confirm(struct pair *pair, const int *bells, uint32_t bells_count)
+/* All of them, or none: -EMFILE. Whatever comes of it, `bells` are ours no more. */
+static int bells_keep(struct pair *pair, const int *bells, uint32_t count)
 {
-	spinlock_acquire(&pairs_lock);
-	for (uint32_t k = 0; k < bells_count; k++) {
-		if (pair->confirmed || k >= SHM_BELLS_MAX) {
-			sys_close(bells[k]);
-			continue;
-		}
-		pair->peer_bells[k] = descriptor_own(bells[k]);
-		pair->peer_bells_count = k + 1;
+	int kept[SHM_BELLS_MAX], error = 0;
+
+	for (uint32_t k = 0; k < count; k++) {
+		kept[k] = descriptor_own(bells[k]);
+		if (kept[k] < 0)
+			error = kept[k];
 	}
-	if (bells_count)
+	for (uint32_t k = 0; k < count; k++) {
+		if (error)
+			descriptor_own_close(kept[k]);
+		else
+			pair->peer_bells[k] = kept[k];
+	}
+	pair->peer_bells_count = error ? 0 : count;
+	return error;
+}
+
+int pair_confirm(struct pair *pair, const int *bells, uint32_t bells_count)
+{
+	int error = bells_count <= SHM_BELLS_MAX ? 0 : -EPROTO;
+
+	spinlock_acquire(&pairs_lock);
+	if (pair->confirmed || error)
+		for (uint32_t k = 0; k < bells_count; k++)
+			sys_close(bells[k]);
+	else if (bells_count)
+		error = bells_keep(pair, bells, bells_count);
+	if (bells_count && !error)
 		store_release(&pair->confirmed, 1);
 	spinlock_release(&pairs_lock);
+	return error;
 }
 
 void pair_reference(struct pair *pair)

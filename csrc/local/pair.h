@@ -61,8 +61,11 @@ struct pair *pair_make(int peer, int *error);
 struct pair *pair_join(int peer, int region_fd, const uint64_t id[2], int *error);
 struct pair *pair_find(int peer, uint32_t end, const uint64_t id[2]);
 struct pair *pair_find_by_process(int peer);
-/* Takes the peer's bells over (at most SHM_BELLS_MAX). Once. */
-void pair_confirm(struct pair *pair, const int *bells, uint32_t count);
+/* Takes the peer's bells over (at most SHM_BELLS_MAX), once: all of them, or none and a negative errno. `bells` are closed
+ * where they are not kept. */
+int pair_confirm(struct pair *pair, const int *bells, uint32_t count);
+/* Back to a table without it: nobody has met in it. */
+void pair_destroy(struct pair *pair);
 void pair_reference(struct pair *pair);
 /* One reference less; a pair without any whose peer is gone is unmapped when the next pair is made. */
 void pair_release(struct pair *pair);

@@ -131,14 +131,20 @@ static int head_move(struct local_end *end, uint64_t head, uint64_t tail, uint64
 	return 1;
 }
 
-/* Takes bytes up to ring offset `limit`; LOOK_AGAIN where the sender took them back. */
+/* Takes bytes up to ring offset `limit`; LOOK_AGAIN where the sender took them back, or cannot have written so many. */
 static long ring_take(struct local_end *end, uint64_t head, uint64_t tail, uint64_t limit, struct cursor *to)
 {
-	uint64_t offset = head & SHM_OFFSET_MASK;
+	uint64_t offset = head & SHM_OFFSET_MASK, available = (limit - offset) & SHM_OFFSET_MASK;
 	struct cursor before = *to;
-	long taken = drain(end, offset, (limit - offset) & SHM_OFFSET_MASK, to);
-	uint64_t moved = (offset + (uint64_t)taken) & SHM_OFFSET_MASK;
+	uint64_t moved;
+	long taken;
 
+	if (unlikely(available > end->ring_bytes)) {
+		local_protocol_error(end);
+		return LOOK_AGAIN;
+	}
+	taken = drain(end, offset, available, to);
+	moved = (offset + (uint64_t)taken) & SHM_OFFSET_MASK;
 	if (taken <= 0)
 		return taken;
 	CRASH_POINT(recv_copied);
@@ -149,6 +155,15 @@ static long ring_take(struct local_end *end, uint64_t head, uint64_t tail, uint6
 	store_relaxed(&end->socket->last_ring_received_bytes, moved);
 	CRASH_POINT(recv_taken);
 	return taken;
+}
+
+/* No sender is so many changes ahead of us (may_move_to_ring in send.c). */
+static int changes_are_nonsense(struct local_end *end, uint64_t taken, uint64_t changes)
+{
+	if (likely(changes - taken <= SHM_CHANGES_MAX))
+		return 0;
+	local_protocol_error(end);
+	return 1;
 }
 
 static void pass_change(struct local_end *end, uint64_t taken)
@@ -251,10 +266,6 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 	}
 	if (available == 0 || unlikely(head & SHM_HEAD_TAKEN))
 		return ring_empty(end, fd, hurried);
-	if (unlikely(available > end->ring_bytes)) {
-		local_protocol_error(end);
-		return LOOK_AGAIN;
-	}
 	return ring_take(end, head, tail, limit, to);
 }
 
@@ -423,12 +434,10 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurr
 		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(end->lost))
 		return kernel_receive(end, fd, UINT64_MAX, to);
-	if (unlikely(changes - taken > SHM_CHANGES_MAX)) {
-		local_protocol_error(end);
+	if (unlikely(changes_are_nonsense(end, taken, changes)))
 		return LOOK_AGAIN;
-	}
 	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_LEFTOVER) && (head ^ tail) & SHM_OFFSET_MASK)
-		return ring_take(end, head, tail, tail & SHM_OFFSET_MASK, to);
+		return ring_take(end, head, tail, tail, to);
 	if (taken & 1)
 		return ring_turn(end, fd, head, tail, taken, changes, to, hurried);
 	return kernel_turn(end, fd, taken, changes, to, have);
@@ -516,13 +525,16 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 	uint64_t skip = 0;
 	long step = 0;
 
-	for (uint64_t turn = taken; turn <= changes && to->left; turn++) {
+	for (uint64_t turn = taken; turn <= changes && turn - taken <= SHM_CHANGES_MAX && to->left; turn++) {
 		uint64_t limit = turn < changes ? end->rx->change_offset[(turn + 1) % SHM_CHANGES_MAX] : UINT64_MAX;
 		uint64_t length = turn & 1 ? ((turn < changes ? limit : tail) - ring_at) & SHM_OFFSET_MASK
 		                           : (turn < changes ? limit - position : UINT64_MAX);
 
-		if (turn & 1 && length > end->ring_bytes)
+		if (turn & 1 && unlikely(length > end->ring_bytes)) {
+			local_protocol_error(end); /* the next receive tells of it */
+			step = -EAGAIN;
 			break;
+		}
 		if (!(turn & 1) && to->left < wanted && offset_waiting(fd) <= (long)skip) /* an error is for the next call */
 			break;
 		step = turn & 1 ? drain(end, ring_at, length, to) : peek_kernel_segment(fd, &skip, length, to);
@@ -544,6 +556,10 @@ static long peek_settle(struct local_end *end, int fd)
 		uint64_t changes = load_acquire(&end->rx->change_count);
 		uint64_t position;
 
+		if (unlikely(load_relaxed(&end->left)))
+			return -(long)exchange(&end->socket->pending_error, 0);
+		if (unlikely(changes_are_nonsense(end, taken, changes)))
+			continue;
 		if (taken & 1) {
 			if (local_ring_unread(end) && (taken == changes || ((end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] -
 			                                                     load_relaxed(&end->rx->head)) &

@@ -166,7 +166,7 @@ static uint64_t ring_room(struct local_end *end, uint64_t tail, uint64_t wanted)
 	uint64_t used = ((tail & SHM_OFFSET_MASK) - end->head_seen) & SHM_OFFSET_MASK;
 	uint64_t head;
 
-	if (likely(end->ring_bytes - used >= wanted))
+	if (likely(used <= end->ring_bytes && end->ring_bytes - used >= wanted)) /* the peer can write `tail` too */
 		return end->ring_bytes - used;
 	head = load_acquire(&end->tx->head) & SHM_OFFSET_MASK;
 	used = ((tail & SHM_OFFSET_MASK) - head) & SHM_OFFSET_MASK;

@@ -130,6 +130,12 @@ int arena_adopt(int fd, uint32_t process)
 	return 0;
 }
 
+int arena_is_of_this_process(void)
+{
+	return arena && arena_process != ARENA_NONE &&
+	       load_acquire(&arena->processes[arena_process].owner) == (uint64_t)sys_getpid();
+}
+
 void arena_exec_begins(void)
 {
 	store_release(&arena->processes[arena_process].start_time, 1);

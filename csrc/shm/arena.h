@@ -29,6 +29,9 @@ extern int arena_fd;           /* its memfd */
 int arena_start(void);
 extern int arena_fd;
 
+/* Our process slot is this process's: a clone(2) that shares memory, or a raw system call, makes others that have our state. */
+int arena_is_of_this_process(void);
+
 /* Around exec to an image that does not know the arena: this process counts as gone; or it failed, and lives. */
 void arena_exec_begins(void);
 void arena_exec_failed(void);

@@ -19,6 +19,18 @@ static void never(struct sock *sock, int reason)
 	         arena_reason_text((uint32_t)reason));
 }
 
+/* 0: another thread has given it to the kernel for good (sock_never). */
+static int becomes(struct sock *sock, uint32_t wanted)
+{
+	uint32_t state = load_acquire(&sock->shared->state);
+
+	do {
+		if (state == SHM_SOCKET_NEVER)
+			return 0;
+	} while (!compare_swap(&sock->shared->state, &state, wanted));
+	return 1;
+}
+
 static void try_later(struct sock *sock)
 {
 	sock->try_step = sock->try_step ? sock->try_step * 2 : 1;
@@ -60,7 +72,10 @@ static void meet(struct sock *sock)
 		never(sock, reason);
 	} else if (result == MEET_JOINED) {
 		sock->stage = STAGE_JOINED;
-		store_release(&sock->shared->state, SHM_SOCKET_JOINED);
+		if (!becomes(sock, SHM_SOCKET_JOINED)) {
+			meet_abandon(&sock->meeting, &sock->end);
+			sock->stage = STAGE_OVER;
+		}
 	} else {
 		try_later(sock);
 	}
@@ -91,8 +106,10 @@ static void engine(struct sock *sock, int fd)
 	descriptor_own_close(sock->meeting.fd);
 	sock->meeting.fd = -1;
 	sock->stage = STAGE_OVER;
-	store_release(&sock->shared->reason, reason_none);
-	store_release(&sock->shared->state, SHM_SOCKET_ATTACHED);
+	if (becomes(sock, SHM_SOCKET_ATTACHED))
+		store_release(&sock->shared->reason, reason_none);
+	else
+		local_to_kernel(&sock->end, 1, 1);
 	count(counter_attached, 1);
 	reason = sock_hooks.engine_begins ? sock_hooks.engine_begins(sock, fd) : 0;
 	if (reason)
@@ -107,10 +124,11 @@ static void engine(struct sock *sock, int fd)
 
 static void complete(struct sock *sock, int fd)
 {
-	int complete = meet_is_complete(&sock->meeting, &sock->end);
+	int reason;
+	int complete = meet_is_complete(&sock->meeting, &sock->end, &reason);
 
 	if (complete < 0)
-		give_up(sock, reason_ended);
+		give_up(sock, reason);
 	else if (complete)
 		engine(sock, fd);
 }

@@ -104,8 +104,8 @@ void sock_add_descriptor(struct sock *sock, int fd)
 /* Attached by the process we were forked from. Where that one has closed it, it is ours; else both use the kernel. */
 static void forked_use(struct sock *sock, int fd)
 {
+	sock_never(sock, fd, reason_shared); /* first: another thread that finds FORKED cleared may send at once */
 	fetch_and(&sock->gate, ~GATE_FORKED);
-	sock_never(sock, fd, reason_shared);
 }
 
 int sock_enter_slow(struct sock *sock, int fd)
@@ -238,6 +238,8 @@ static void exits(struct sock *sock, int fd)
 
 void sock_all_exit(void)
 {
+	if (!arena_is_of_this_process()) /* made by a clone that we do not see: these are its parent's */
+		return;
 	for (int fd = 0; fd <= descriptor_highest(); fd++) {
 		struct sock *sock = sock_of(fd);
 
@@ -351,7 +353,8 @@ int sock_engine_set(struct sock *sock)
 	uint32_t idle;
 	int done = 0;
 
-	spinlock_acquire(&fork_lock);
+	if (!spinlock_try(&fork_lock)) /* a thread that forks may wait for what the program holds in this one */
+		return 0;
 	fetch_or(&sock->gate, GATE_DRAIN);
 	if (arena_socket_is_sole_holder(sock_index(sock)))
 		do {

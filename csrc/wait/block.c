@@ -3,7 +3,6 @@
 #include "wait/block.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #include "base/clock.h"
 #include "base/crash.h"
@@ -27,6 +26,11 @@ struct wait {
 	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
 	int other;   /* … only the descriptor of the call was: another one of the socket, + 1 */
 	int handled; /* a handler with SA_RESTART has run */
+	/* what a sleep holds, and gives back also when it is left in the middle */
+	struct sock *held;
+	int bell; /* leased, + 1; 0: none */
+	int bare; /* sock_bare_sleep_begins gave one */
+	int in_kernel; /* local_kernel_sleep_begins */
 };
 
 static void wait_begin(struct wait *wait, struct sock *sock, int fd, int option)
@@ -71,31 +75,46 @@ static int ring_is_next(struct sock *sock, int fd)
 	return local_ring_readable(&sock->end, fd) != 0;
 }
 
+static void bell_give_back(struct wait *wait)
+{
+	int bell = wait->bell - 1;
+
+	if (bell < 0)
+		return;
+	wait->bell = 0;
+	fetch_and(&wait->held->end.rx->sleep_mask, ~(1u << bell));
+	pair_bell_return(wait->held->end.pair, bell);
+}
+
 static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, struct wait *wait)
 {
 	struct shm_direction *rx = sock->end.rx;
 	struct pollfd fds[2] = {{.fd = fd, .events = wait->events}, {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
 	long result = 0;
 
+	wait->bell = bell + 1;
 	fetch_or(&rx->sleep_mask, 1u << bell);
 	CRASH_POINT(sleep_published);
 	if (local_rx_mark(&sock->end) == seen && !ring_is_next(sock, fd)) {
 		count(counter_sleeps, 1);
 		result = sleep_poll(fds, 2, wait->deadline_ns, NULL, wait->mark);
 	}
-	fetch_and(&rx->sleep_mask, ~(1u << bell));
 	if (fds[1].revents)
 		bell_empty(fds[1].fd);
+	bell_give_back(wait);
 	return result;
 }
 
 /* Nothing but the kernel wakes us, or a relay that takes the socket (sock/bare.c). */
-static long sleep_bare(struct sock *sock, int fd, short events, const struct wait *wait)
+static long sleep_bare(struct sock *sock, int fd, short events, struct wait *wait)
 {
 	int bell = sock_bare_sleep_begins(sock);
 	struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = bell, .events = POLLIN}};
-	long result = sleep_poll(fds, 2, wait->deadline_ns, NULL, wait->mark);
+	long result;
 
+	wait->bare = bell >= 0;
+	result = sleep_poll(fds, 2, wait->deadline_ns, NULL, wait->mark);
+	wait->bare = 0;
 	sock_bare_sleep_ends(sock, bell);
 	return result;
 }
@@ -104,10 +123,12 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 {
 	long result = 0;
 
+	wait->in_kernel = 1;
 	if (!local_kernel_sleep_begins(&sock->end)) {
 		count(counter_kernel_sleeps, 1);
 		result = sleep_bare(sock, fd, wait->events, wait);
 	}
+	wait->in_kernel = 0;
 	local_kernel_sleep_ends(&sock->end);
 	return result;
 }
@@ -139,12 +160,17 @@ static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept
 	return 0;
 }
 
-/* The thread was cancelled in its sleep. */
-static void sleeper_dies(void *of)
+/* Cancelled in the sleep, or left by a handler's longjmp. */
+static void sleep_is_left(void *of)
 {
-	struct sock *sock = of;
+	struct wait *wait = of;
+	struct sock *sock = wait->held;
 
-	if (sock_sleep_ends(sock))
+	bell_give_back(wait);
+	sock_bare_sleep_ends(sock, wait->bare ? 0 : -1);
+	if (wait->in_kernel)
+		local_kernel_sleep_ends(&sock->end);
+	if (wait->kept || sock_sleep_ends(sock))
 		sock_kept_call_ends(sock);
 }
 
@@ -153,14 +179,16 @@ typedef long sleeps(struct sock *sock, int fd, uint64_t seen, struct wait *wait)
 /* A sleep during which the call holds the socket. */
 static long sleep_holding(struct sock *sock, int fd, uint64_t seen, struct wait *wait, sleeps *sleep)
 {
-	volatile long slept = 0; /* pthread_cleanup_push is a setjmp */
+	struct _pthread_cleanup_buffer left;
+	long slept = 0;
 
+	wait->held = sock;
 	if (!wait->kept)
 		sock_sleep_begins(sock);
-	pthread_cleanup_push(sleeper_dies, sock);
+	_pthread_cleanup_push(&left, sleep_is_left, wait);
 	if (!is_gone(sock, fd, wait))
 		slept = sleep(sock, fd, seen, wait);
-	pthread_cleanup_pop(0);
+	_pthread_cleanup_pop(&left, 0);
 	if (unlikely(sock_of(fd) != sock) && !wait->kept) /* we still hold it: it is no other socket */
 		wait->other = sock_any_descriptor(sock) + 1;
 	if (!wait->kept)
@@ -179,12 +207,7 @@ static long sleep_until_readable(struct sock *sock, int fd, uint64_t seen, struc
 	}
 	bell = load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL ? -1
 	                                                           : pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
-	if (bell >= 0) {
-		slept = sleep_with_bell(sock, fd, bell, seen, wait);
-		pair_bell_return(sock->end.pair, bell);
-	} else {
-		slept = sleep_in_kernel(sock, fd, wait);
-	}
+	slept = bell >= 0 ? sleep_with_bell(sock, fd, bell, seen, wait) : sleep_in_kernel(sock, fd, wait);
 	local_service(&sock->end, fd);
 	return slept;
 }

@@ -79,18 +79,26 @@ static void sleep_withdraw(struct set *set)
 	spinlock_release(&sets_lock);
 }
 
+/* Cancelled in the sleep, or left by a handler's longjmp. */
+static void sleep_is_left(void *of)
+{
+	sleep_withdraw(of);
+}
+
 static long sleep_for_events(struct set *set, int fd, struct epoll_event *events, int room, uint64_t deadline_ns,
                              const sigset_t *mask, struct signal_mark mark)
 {
+	struct _pthread_cleanup_buffer left;
 	long got = 0;
 
 	sleep_publish(set);
+	_pthread_cleanup_push(&left, sleep_is_left, set);
 	if (!set_rings_have_posted(set)) {
 		if (set->pairs_count)
 			count(counter_sleeps, 1);
 		got = sleep_epoll(fd, events, room, deadline_ns, mask, mark);
 	}
-	sleep_withdraw(set);
+	_pthread_cleanup_pop(&left, 1);
 	return got > 0 ? set_take_in(set, fd, events, 0, (int)got, room) : got;
 }
 
@@ -145,6 +153,7 @@ long epoll_wait_events(int set_fd, struct epoll_event *events, int count, uint64
 {
 	struct set *set = set_of(set_fd);
 
+	sleep_cancel_point();
 	if (set->forked == 1)
 		set_forked_use(set);
 	set_tell_of_members(set);

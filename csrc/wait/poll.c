@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/copy.h"
+#include "base/memory.h"
 #include "base/sys.h"
 #include "sock/option.h"
 #include "wait/epoll.h"
@@ -274,8 +275,8 @@ static void withdraw_sleep(struct polled *side, int fd)
 	sock_bare_sleep_ends(side->sock, side->bare);
 	side->bare = -1;
 	if (side->revoked) {
-		local_kernel_sleep_ends(&side->sock->end);
 		side->revoked = 0;
+		local_kernel_sleep_ends(&side->sock->end);
 	}
 	local_service(&side->sock->end, fd);
 }
@@ -348,16 +349,33 @@ static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigse
 	}
 }
 
+/* Cancelled in the call, or left by a handler's longjmp. */
+static void polling_is_left(void *of)
+{
+	struct polling *polling = of;
+
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].sock)
+			withdraw_sleep(&polling->sides[i], polling->fds[i].fd);
+	polling_end(polling);
+}
+
 long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask)
 {
 	struct pollfd copies[3 * ON_STACK_MAX];
 	struct polled sides[ON_STACK_MAX];
 	struct polling polling = {.fds = copies, .sides = sides};
-	long ready = polling_begin(&polling, fds, count);
+	struct _pthread_cleanup_buffer left;
+	long ready;
+
+	sleep_cancel_point();
+	ready = polling_begin(&polling, fds, count);
 
 	if (ready)
 		return ready;
+	_pthread_cleanup_push(&left, polling_is_left, &polling);
 	ready = wait_loop(&polling, deadline_ns, mask);
+	_pthread_cleanup_pop(&left, 0);
 	for (unsigned long i = 0; ready >= 0 && i < count; i++)
 		fds[i].revents = polling.fds[i].revents;
 	polling_end(&polling);
@@ -370,28 +388,48 @@ long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, co
 #define SELECT_WRITE (POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR)
 #define SELECT_ERROR POLLPRI
 
+#define BITS 64
+#define WORDS_AT_ONCE 16
+
+/* A set may be larger than fd_set: as long as `count` says (select(2)). */
 static int in_set(const fd_set *set, int fd)
 {
-	return set && FD_ISSET(fd, set);
+	return set && ((const uint64_t *)(const void *)set)[fd / BITS] >> fd % BITS & 1;
+}
+
+/* 1: one of ours is in it; 0; or -1: it cannot be read. */
+static int set_concerns_us(const fd_set *set, int count)
+{
+	uint64_t block[WORDS_AT_ONCE];
+
+	for (int at = 0; at < count; at += WORDS_AT_ONCE * BITS) {
+		int bits = count - at < WORDS_AT_ONCE * BITS ? count - at : WORDS_AT_ONCE * BITS;
+		size_t words = ((size_t)bits + BITS - 1) / BITS;
+
+		if (copy_guarded(block, (const uint64_t *)(const void *)set + at / BITS, words * sizeof(*block)))
+			return -1;
+		for (int i = 0; i < bits; i++)
+			if (block[i / BITS] >> i % BITS & 1 && is_ours(at + i))
+				return 1;
+	}
+	return 0;
 }
 
 int poll_select_concerns_us(int count, const fd_set *reads, const fd_set *writes, const fd_set *errors)
 {
 	const fd_set *sets[3] = {reads, writes, errors};
-	size_t bytes = ((size_t)(count < FD_SETSIZE ? count : FD_SETSIZE) + 63) / 64 * 8;
-	fd_set copy;
+	int concerned = 0;
 
+	if (count > DESCRIPTORS_MAX)
+		return 0;
 	for (int i = 0; i < 3; i++) {
-		if (!sets[i])
-			continue;
-		FD_ZERO(&copy);
-		if (copy_guarded(&copy, sets[i], bytes)) /* let the kernel say EFAULT */
+		int one = sets[i] ? set_concerns_us(sets[i], count) : 0;
+
+		if (one < 0) /* let the kernel say EFAULT */
 			return 0;
-		for (int fd = 0; fd < count && fd < FD_SETSIZE; fd++)
-			if (FD_ISSET(fd, &copy) && is_ours(fd))
-				return 1;
+		concerned |= one;
 	}
-	return 0;
+	return concerned;
 }
 
 static unsigned long select_to_poll(int count, const fd_set *reads, const fd_set *writes, const fd_set *errors,
@@ -416,14 +454,14 @@ static long put_bit(fd_set *set, int fd, int ready)
 		return 0;
 	if (ready)
 		return 1;
-	FD_CLR(fd, set);
+	((uint64_t *)(void *)set)[fd / BITS] &= ~(1ull << fd % BITS);
 	return 0;
 }
 
-long poll_select(int count, fd_set *reads, fd_set *writes, fd_set *errors, uint64_t deadline_ns, const sigset_t *mask)
+static long select_by(struct pollfd *fds, int count, fd_set *reads, fd_set *writes, fd_set *errors,
+                      uint64_t deadline_ns, const sigset_t *mask)
 {
-	struct pollfd fds[FD_SETSIZE];
-	unsigned long used = select_to_poll(count < FD_SETSIZE ? count : FD_SETSIZE, reads, writes, errors, fds);
+	unsigned long used = select_to_poll(count, reads, writes, errors, fds);
 	long ready = poll_wait(fds, used, deadline_ns, mask);
 	long bits = 0;
 
@@ -438,4 +476,40 @@ long poll_select(int count, fd_set *reads, fd_set *writes, fd_set *errors, uint6
 		bits += put_bit(errors, fds[i].fd, fds[i].revents & SELECT_ERROR);
 	}
 	return bits;
+}
+
+/* Cancelled in the call, or left by a handler's longjmp. */
+static void large_select_is_left(void *of)
+{
+	memory_release(of, DESCRIPTORS_MAX * sizeof(struct pollfd));
+}
+
+/* Apart: a set that is larger than fd_set has memory of its own. */
+__attribute__((noinline)) static long select_large(int count, fd_set *reads, fd_set *writes, fd_set *errors,
+                                                   uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct pollfd *fds = memory_private(DESCRIPTORS_MAX * sizeof(*fds));
+	struct _pthread_cleanup_buffer left;
+	long bits;
+
+	if (!fds)
+		return -ENOMEM;
+	_pthread_cleanup_push(&left, large_select_is_left, fds);
+	bits = select_by(fds, count, reads, writes, errors, deadline_ns, mask);
+	_pthread_cleanup_pop(&left, 1);
+	return bits;
+}
+
+__attribute__((noinline)) static long select_small(int count, fd_set *reads, fd_set *writes, fd_set *errors,
+                                                   uint64_t deadline_ns, const sigset_t *mask)
+{
+	struct pollfd fds[FD_SETSIZE];
+
+	return select_by(fds, count, reads, writes, errors, deadline_ns, mask);
+}
+
+long poll_select(int count, fd_set *reads, fd_set *writes, fd_set *errors, uint64_t deadline_ns, const sigset_t *mask)
+{
+	return count > FD_SETSIZE ? select_large(count, reads, writes, errors, deadline_ns, mask)
+	                          : select_small(count, reads, writes, errors, deadline_ns, mask);
 }

@@ -119,6 +119,21 @@ void signal_guard_copies(void)
 	spinlock_release(&actions_lock);
 }
 
+void signal_fork_prepare(void)
+{
+	spinlock_acquire(&actions_lock);
+}
+
+void signal_fork_parent(void)
+{
+	spinlock_release(&actions_lock);
+}
+
+void signal_fork_child(void)
+{
+	actions_lock.held = 0;
+}
+
 /* The program has no handler for its fault: let the kernel do what it would have done. */
 static void default_fault(int number, const siginfo_t *info)
 {

@@ -3,12 +3,13 @@
 #include "wait/sleep.h"
 
 #include <errno.h>
-#include <pthread.h>
 
 #include "base/clock.h"
 #include "base/sys.h"
 
 #define LONGEST_S 86400
+
+uint32_t sleep_cancels;
 
 uint64_t sleep_deadline(const struct timespec *timeout)
 {
@@ -40,20 +41,30 @@ static struct timespec time_left(uint64_t deadline_ns)
 	return (struct timespec){(time_t)(left / 1000000000u), (long)(left % 1000000000u)};
 }
 
+/* Left in the middle: no handler may write to `timeout` any more. `of`: the cancel type from before. */
+static void sleep_is_left(void *of)
+{
+	signal_sleep_ends();
+	pthread_setcanceltype(*(int *)of, NULL);
+}
+
 /* `a`, `b`, `c` and the timeout are the first four arguments, then the mask and its size. */
 static long sleep_in(long nr, long a, long b, long c, uint64_t deadline_ns, const sigset_t *mask,
                      struct signal_mark mark)
 {
 	struct timespec timeout = time_left(deadline_ns);
-	int cancel_type;
+	struct _pthread_cleanup_buffer left;
+	int cancel_type = PTHREAD_CANCEL_DEFERRED;
 	long result = 0;
 
+	_pthread_cleanup_push(&left, sleep_is_left, &cancel_type);
 	signal_sleep_begins(&timeout);
 	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &cancel_type);
 	if (!signal_came(mark))
 		result = nr == SYS_ppoll ? SYS5(nr, a, b, &timeout, mask, 8) : SYS6(nr, a, b, c, &timeout, mask, 8);
 	pthread_setcanceltype(cancel_type, NULL);
 	signal_sleep_ends();
+	_pthread_cleanup_pop(&left, 0);
 	return result;
 }
 

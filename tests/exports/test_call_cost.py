@@ -23,11 +23,12 @@ RUN_TIMEOUT_S = 60
 NOT_MEASURED = {
     "takes several descriptors": "select __select pselect splice close_range closefrom",
     "takes several messages": "sendmmsg",
+    "takes a block that describes a call": "aio_read aio_read64 aio_write aio_write64 lio_listio lio_listio64",
     "takes a stream": "fclose",
     "formats, as dprintf does": "vdprintf",
     "takes no descriptor": "epoll_create epoll_create1 sigaction __sigaction signal ssignal bsd_signal sysv_signal"
-    " __sysv_signal sigset siginterrupt sigprocmask pthread_sigmask",
-    "makes, replaces or ends a process": "fork __fork _Fork vfork __vfork daemon forkpty posix_spawn posix_spawnp"
+    " __sysv_signal sigset siginterrupt sigprocmask pthread_sigmask pthread_cancel",
+    "makes, replaces or ends a process": "fork __fork _Fork clone vfork __vfork daemon forkpty posix_spawn posix_spawnp"
     " posix_spawn_file_actions_adddup2 system popen execve execv execvp execvpe execl execlp execle fexecve execveat"
     " _exit _Exit",
 }
