@@ -193,8 +193,8 @@ static const uint8_t looked_at[256] = {
 	[SYS_sendmmsg & 255] = 1,  [SYS_splice & 255] = 1,       [SYS_close_range & 255] = 1,    [SYS_dup2 & 255] = 1,
 	[SYS_dup3 & 255] = 1,      [SYS_poll & 255] = 1,         [SYS_ppoll & 255] = 1,          [SYS_select & 255] = 1,
 	[SYS_epoll_ctl & 255] = 1, [SYS_epoll_create & 255] = 1, [SYS_epoll_create1 & 255] = 1,  [SYS_fork & 255] = 1,
-	[SYS_execve & 255] = 1,    [SYS_execveat & 255] = 1,     [SYS_io_uring_setup & 255] = 1,
-	[SYS_clone & 255] = 1, [SYS_clone3 & 255] = 1, [SYS_pselect6 & 255] = 1, [SYS_rt_sigaction & 255] = 1,
+	[SYS_execve & 255] = 1,    [SYS_execveat & 255] = 1,     [SYS_io_uring_setup & 255] = 1, [SYS_clone & 255] = 1,
+	[SYS_clone3 & 255] = 1,    [SYS_pselect6 & 255] = 1,     [SYS_rt_sigaction & 255] = 1,
 };
 
 /* Variadic, for the sixth argument lies on the stack, in what may be the caller's frame: it is read and never written. */

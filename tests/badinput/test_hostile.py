@@ -142,6 +142,13 @@ def test_nonsense_harms_no_other_connection(tmp_path: Path, carrier: World) -> N
         peer.stop()
 
 
+@pytest.mark.parametrize("how", ("tail", "left", "changes"))
+def test_chosen_nonsense(group: Programs, how: str) -> None:
+    """A tail beyond the ring, the like behind a death while taking back, too many changes: a reset, and not a byte."""
+    lines = group.run([helper("nonsense"), how], byway(), timeout_s=30.0).splitlines()
+    assert [line.split(": ")[1] for line in lines] == ["ECONNRESET", *["0"] * (len(lines) - 2), "EPIPE"], lines
+
+
 # -- another Byway, another library ---------------------------------------------------------------------------------
 
 

@@ -18,7 +18,7 @@ from tests.programs.ring import read_ring
 
 pytestmark = pytest.mark.timeout(90)
 
-HELPERS = ["signals", "readiness", "edges", "descriptors"]
+HELPERS = ["signals", "readiness", "edges", "descriptors", "leaving"]
 if variant.name() != "asan":  # which itself reads what the pointers of getpeername and its kin point to
     HELPERS.append("pointers")
 if not variant.is_sanitized():  # whose frames are larger
