@@ -6,7 +6,7 @@
  * nothing. It may die between any two steps. The receiver reads, revokes for good, and tries to get what is unread into the
  * kernel, by hand back or by asking, in any order, and may read on meanwhile (another thread of it). Once nothing is in the
  * ring, a program that knows nothing of rings reads from the kernel. What the kernel takes in one go is open.
- * The claim is as in Peterson's lock: the sender sets sender_busy, fences, and stays out while resend_wanted is 2; the receiver
+ * The claim is as in Peterson's lock: the sender sets sender_busy, fences, and stays out while resend_wanted has a claim (2); the receiver
  * sets resend_wanted to 2 by a locked instruction and waits until sender_busy is clear. Then it writes change_count and
  * change_offset, and sends, in the sender's place.
  * Proves: every byte that send() accepted is received once and in order, over both programs. If the sender dies, bytes may stay

@@ -62,7 +62,8 @@ enum {
 	SOCK_URGENT = 1 << 12, /* the program has received urgent data: SIOCINQ may stop at its mark */
 	SOCK_URGENT_SENT = 1
 	    << 13, /* urgent data has been sent by the engine: another must not make the receiver lose it */
-	SOCK_SHUT_RECEIVE = 1 << 14 /* the program has shut it down for receiving */
+	SOCK_SHUT_RECEIVE = 1 << 14, /* the program has shut it down for receiving */
+	SOCK_WRITER_DIED = 1 << 15 /* a process that shared it died with the writer's lock: local_take_back_goes_on */
 };
 
 /* -- section 3 ------------------------------------------------------------------------------------------------------ */
@@ -162,7 +163,7 @@ void local_request_resend(struct local_end *end);
 int local_hand_back(struct local_end *end, int fd);
 /* Brackets every change that a sender makes to its carrier, and every send by the kernel: a receiver that hands back keeps
  * it out. Writer's lock held. */
-void local_sender_enter(struct local_end *end);
+void local_sender_enter(struct local_end *end); /* look at `left` then: the receiver may have died halfway */
 void local_sender_leave(struct local_end *end);
 
 /* The end of `channel` in this process; 0: there is no such channel. Then the pair knows that it is attached. */
@@ -192,6 +193,12 @@ void local_peer_gone(struct local_end *end, int fd);
 void local_peer_reset(struct local_end *end);
 /* Reader's lock held: where the kernel's stream stands for us, asked of the kernel. 0 or a negative errno. */
 int local_kernel_position(struct local_end *end, int fd, uint64_t *position);
+/* Reader's lock held. What a process that shared the socket has left by dying while it handed back: 1 when bytes were under
+ * way then, and the connection counts as reset. local_claim_of_dead: the lock was taken over from it. */
+int local_claim_has_broken(struct local_end *end);
+void local_claim_of_dead(struct local_end *end);
+/* Writer's lock held: what a process that shared the socket has left by dying while it took back. */
+void local_take_back_goes_on(struct local_end *end, int fd);
 void local_protocol_error(struct local_end *end);
 void local_keep_error(struct local_end *end, long error);
 void local_lock_writer(struct local_end *end);

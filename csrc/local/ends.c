@@ -124,6 +124,16 @@ void local_request_resend(struct local_end *end)
 
 /* -- taking back -------------------------------------------------------------------------------------------------------- */
 
+/* Behind kernel bytes up to `offset` come those that are left in the ring. */
+static void ring_goes_on(struct local_end *end, uint64_t offset)
+{
+	store_relaxed(&end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX], offset);
+	store_release(&end->tx->change_count, end->tx->change_count + 1);
+	end->socket->moves_to_ring++;
+	cpu_fence();
+	local_wake_peer(end);
+}
+
 /* What lay unread in our ring was sent by the kernel up to `sent`; the rest stays in the ring, behind it. */
 static void untake(struct local_end *end, int fd, uint64_t head, uint64_t sent)
 {
@@ -133,13 +143,9 @@ static void untake(struct local_end *end, int fd, uint64_t head, uint64_t sent)
 	if (left && offset_sent(fd, &offset))
 		return; /* the connection takes nothing any more: the bytes are as lost as they would be in the kernel */
 	store_release(&end->tx->head, moved);
-	if (!left)
-		return;
-	store_relaxed(&end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX], offset);
-	store_release(&end->tx->change_count, end->tx->change_count + 1);
-	end->socket->moves_to_ring++;
-	cpu_fence();
-	local_wake_peer(end);
+	CRASH_POINT(take_back_untaken);
+	if (left)
+		ring_goes_on(end, offset);
 }
 
 static long send_from_ring(struct local_end *end, int fd, uint64_t offset, uint64_t bytes)
@@ -195,7 +201,37 @@ void local_take_back(struct local_end *end, int fd)
 		return;
 	local_sender_enter(end);
 	compare_swap(&end->tx->resend_wanted, &asked, 0);
-	take_back(end, fd);
+	if (likely(!load_relaxed(&end->left)))
+		take_back(end, fd);
+	local_sender_leave(end);
+}
+
+/* How far it had come is told by the changes, and by what the kernel has sent since the ring began. */
+static void take_back_complete(struct local_end *end, int fd)
+{
+	uint64_t head = load_acquire(&end->tx->head), tail = load_acquire(&end->tx->tail) & SHM_OFFSET_MASK;
+	uint64_t changes = load_relaxed(&end->tx->change_count), unread = (tail - head) & SHM_OFFSET_MASK, sent;
+
+	if (changes & 1) { /* nothing sent yet */
+		fetch_and(&end->tx->head, ~(uint64_t)SHM_HEAD_TAKEN);
+		return;
+	}
+	if (offset_sent(fd, &sent)) /* the connection takes nothing any more */
+		return;
+	if (head & SHM_HEAD_TAKEN) {
+		sent -= end->tx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
+		untake(end, fd, head, sent < unread ? sent : unread);
+	} else if (tail != (end->tx->change_offset[changes % SHM_CHANGES_MAX] & SHM_OFFSET_MASK)) {
+		ring_goes_on(end, sent);
+	}
+}
+
+void local_take_back_goes_on(struct local_end *end, int fd)
+{
+	fetch_and(&end->socket->flags, ~(uint32_t)SOCK_WRITER_DIED);
+	local_sender_enter(end);
+	if (likely(!load_relaxed(&end->left)))
+		take_back_complete(end, fd);
 	local_sender_leave(end);
 }
 
@@ -225,11 +261,15 @@ int local_believe_end(struct local_end *end, int fd)
 
 void local_service(struct local_end *end, int fd)
 {
-	if (likely(!load_relaxed(&end->tx->resend_wanted)))
+	uint32_t died = load_relaxed(&end->socket->flags) & SOCK_WRITER_DIED;
+
+	if (likely(!load_relaxed(&end->tx->resend_wanted) && !died))
 		return;
-	if (!(load_relaxed(&end->tx->change_count) & 1))
+	if (!(load_relaxed(&end->tx->change_count) & 1) && !died)
 		return;
 	local_lock_writer(end);
+	if (died)
+		local_take_back_goes_on(end, fd);
 	local_take_back(end, fd);
 	local_unlock_writer(end);
 }
@@ -368,6 +408,8 @@ void local_close(struct local_end *end, int fd, int sole)
 	if (unread && sole) /* before the mark: whoever dies between the two must not leave it without the reset */
 		reset_at_close(fd);
 	local_lock_writer(end);
+	if (load_relaxed(&end->socket->flags) & SOCK_WRITER_DIED)
+		local_take_back_goes_on(end, fd);
 	local_move_to_kernel(end);
 	if (sole)
 		store_release(&end->tx->closed, 1);

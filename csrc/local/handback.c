@@ -2,23 +2,30 @@
  * is going to read, puts them there itself: by a copy of the sender's socket (pidfd_getfd(2), where the system allows it).
  *
  * The sender is kept out meanwhile, as in Peterson's lock: it sets sender_busy, fences, and looks at resend_wanted; the
- * receiver sets resend_wanted to 2, fences, and waits until sender_busy is clear. The ring is revoked for good before, so
- * that nothing is published any more. Lock: the reader's. */
+ * receiver claims in resend_wanted, fences, and waits until sender_busy is clear. The ring is revoked for good before, so
+ * that nothing is published any more. Lock: the reader's.
+ *
+ * A receiver that dies in the middle may have left the socket to a process that it shares it with. Its claim is undone by
+ * who next takes the lock, or by a sender that is kept out; where bytes were under way the connection counts as reset. */
 #include <errno.h>
 #include <linux/sockios.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include "base/clock.h"
+#include "base/crash.h"
+#include "base/critical.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "local/diag.h"
 #include "local/end.h"
 #include "local/offset.h"
 
-#define CLAIMED 2u
 #define WAIT_NS 20000
 #define BUSY_WAITS_MAX 5000
-#define TAKE_OUT_WAITS_MAX 500000 /* without a byte; a segment that was dropped comes again after 200 ms or more */
+#define TAKE_OUT_WAITS_MAX 40000 /* 3 s without a byte; a segment that was dropped comes again after 200 ms or more */
+#define PATIENCE_NS 30000000000u /* of a sender that is kept out */
+#define WAITS_BETWEEN_LOOKS 64
 #define TAKEN_OUT_BYTES_MAX (64u << 20)
 #define URGENT_MAX 8
 #define ARRIVAL_WAITS_MAX 500
@@ -32,19 +39,43 @@ static void wait_a_little(void)
 
 /* -- the sender's side --------------------------------------------------------------------------------------------------- */
 
+/* Ids mean the same to both ends: the peer calls itself what the kernel calls it here. */
+static int claimer_is_gone(struct local_end *end, uint32_t claim)
+{
+	if (load_relaxed(&pair_peer(end->pair)->process) != (uint64_t)end->pair->peer_process)
+		return !pair_peer_lives(end->pair);
+	return process_thread_is_gone(claim >> SHM_CLAIM_SHIFT);
+}
+
+/* Kept out by `claim`, for `waits` turns so far. Where it will not end by itself: ends it, or the connection. */
+static void claim_end_for_dead(struct local_end *end, uint32_t claim, uint64_t waits, uint64_t since_ns)
+{
+	if (waits % WAITS_BETWEEN_LOOKS)
+		return;
+	if (clock_now_ns() - since_ns > PATIENCE_NS)
+		local_protocol_error(end);
+	else if (claimer_is_gone(end, claim) && claim & SHM_CLAIM_MOVING)
+		local_protocol_error(end); /* the claim stays: the receiver's end must know too */
+	else if (claimer_is_gone(end, claim))
+		compare_swap(&end->tx->resend_wanted, &claim, 0);
+}
+
 void local_sender_enter(struct local_end *end)
 {
-	uint32_t claimed = CLAIMED;
+	uint64_t since_ns = 0;
 
-	for (;;) {
+	for (uint64_t waits = 1;; waits++) {
+		uint32_t wanted;
+
 		store_relaxed(&end->tx->sender_busy, 1);
 		cpu_fence();
-		if (likely(load_acquire(&end->tx->resend_wanted) != CLAIMED))
+		wanted = load_acquire(&end->tx->resend_wanted);
+		if (likely(!(wanted & SHM_CLAIM_HELD)) || load_relaxed(&end->left))
 			return;
 		store_release(&end->tx->sender_busy, 0);
+		since_ns = since_ns ? since_ns : clock_now_ns();
 		wait_a_little();
-		if (!pair_peer_lives(end->pair))
-			compare_swap(&end->tx->resend_wanted, &claimed, 0);
+		claim_end_for_dead(end, wanted, waits, since_ns);
 	}
 }
 
@@ -59,8 +90,9 @@ static int claim(struct local_end *end)
 {
 	uint32_t before = load_relaxed(&end->rx->resend_wanted);
 
-	while (!compare_swap(&end->rx->resend_wanted, &before, CLAIMED))
+	while (!compare_swap(&end->rx->resend_wanted, &before, SHM_CLAIM_HELD | (uint32_t)thread_id() << SHM_CLAIM_SHIFT))
 		;
+	CRASH_POINT(hand_back_claimed);
 	for (int waits = 0; load_acquire(&end->rx->sender_busy); waits++) {
 		if (waits == BUSY_WAITS_MAX || !pair_peer_lives(end->pair))
 			return 0;
@@ -72,6 +104,27 @@ static int claim(struct local_end *end)
 static void unclaim(struct local_end *end)
 {
 	store_release(&end->rx->resend_wanted, 0);
+}
+
+static void moving(struct local_end *end)
+{
+	fetch_or(&end->rx->resend_wanted, SHM_CLAIM_MOVING);
+}
+
+int local_claim_has_broken(struct local_end *end)
+{
+	if (likely(!(load_relaxed(&end->rx->resend_wanted) & SHM_CLAIM_MOVING)))
+		return 0;
+	local_protocol_error(end);
+	return 1;
+}
+
+void local_claim_of_dead(struct local_end *end)
+{
+	uint32_t claim = load_acquire(&end->rx->resend_wanted);
+
+	if (claim & SHM_CLAIM_HELD && !local_claim_has_broken(end))
+		compare_swap(&end->rx->resend_wanted, &claim, 0);
 }
 
 int local_peer_socket(struct local_end *end)
@@ -239,8 +292,11 @@ static int append(struct local_end *end, int sender, uint64_t head, uint64_t unr
 	uint64_t changes = load_relaxed(&end->rx->change_count), offset;
 	uint64_t at = head & (end->ring_bytes - 1);
 	uint64_t first = end->ring_bytes - at < unread ? end->ring_bytes - at : unread;
-	long sent = sys_sendto(sender, end->rx_ring + at, first, MSG_DONTWAIT | MSG_NOSIGNAL);
+	long sent;
 
+	moving(end);
+	sent = sys_sendto(sender, end->rx_ring + at, first, MSG_DONTWAIT | MSG_NOSIGNAL);
+	CRASH_POINT(hand_back_sent);
 	if (sent <= 0 || offset_sent(sender, &offset))
 		return 0;
 	store_relaxed(&end->rx->change_offset[(changes + 1) % SHM_CHANGES_MAX], head & SHM_OFFSET_MASK);
@@ -265,9 +321,11 @@ static int insert(struct local_end *end, int fd, int sender, uint64_t head, uint
 		mmap(NULL, TAKEN_OUT_BYTES_MAX, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (out.bytes == MAP_FAILED)
 		return 0;
+	moving(end);
 	was_inline = set_inline(fd, 1);
 	done = take_kernel_out(fd, sender, &out);
 	end->socket->kernel_taken += out.count;
+	CRASH_POINT(hand_back_taken_out);
 	done = done && before <= out.count && send_again(sender, &out, 0, before) &&
 	       send_ring(end, sender, head & SHM_OFFSET_MASK, unread) && send_again(sender, &out, before, out.count);
 	munmap(out.bytes, TAKEN_OUT_BYTES_MAX);
@@ -313,7 +371,7 @@ int local_hand_back(struct local_end *end, int fd)
 	if (sender < 0)
 		return 0;
 	local_lock_reader(end);
-	if (!local_is_relayed(end)) {
+	if (!local_is_relayed(end) && !local_claim_has_broken(end)) {
 		if (load_acquire(&end->rx->tail) & SHM_TAIL_NEVER && claim(end)) /* as in local_request_resend */
 			done = hand_back(end, fd, sender);
 		unclaim(end);

@@ -33,6 +33,7 @@ void local_lock_reader(struct local_end *end)
 	                     (head & (SHM_HEAD_TAKEN | SHM_OFFSET_MASK)) | lock_generation(end->socket->reader_lock)
 	                                                                       << SHM_GENERATION_SHIFT))
 		;
+	local_claim_of_dead(end);
 }
 
 void local_unlock_reader(struct local_end *end)
@@ -244,6 +245,8 @@ static long ring_empty(struct local_end *end, int fd, int hurried)
 
 	if (hurried && local_asked_lately(end))
 		return -EAGAIN;
+	if (unlikely(local_claim_has_broken(end)))
+		return LOOK_AGAIN;
 	mark = local_rx_mark(end);
 	if (local_ring_unread(end))
 		return LOOK_AGAIN;
@@ -398,6 +401,8 @@ static long kernel_turn(struct local_end *end, int fd, uint64_t taken, uint64_t 
 	uint64_t mark;
 	long waiting;
 
+	if (unlikely(local_claim_has_broken(end)))
+		return LOOK_AGAIN;
 	if (taken < changes)
 		return kernel_until_change(end, fd, taken, to, have);
 	if (have && (offset_waiting(fd) <= 0 || local_is_at_mark(end, fd))) /* an end or an error is for the next call */

@@ -36,6 +36,7 @@ void local_lock_writer(struct local_end *end)
 	                     (tail & (SHM_TAIL_REVOKED | SHM_TAIL_NEVER | SHM_OFFSET_MASK)) |
 	                         lock_generation(end->socket->writer_lock) << SHM_GENERATION_SHIFT))
 		;
+	fetch_or(&end->socket->flags, SOCK_WRITER_DIED);
 }
 
 void local_unlock_writer(struct local_end *end)
@@ -127,7 +128,8 @@ void local_move_to_kernel(struct local_end *end)
 
 static int ring_is_wanted(struct local_end *end, uint64_t tail)
 {
-	if (tail & SHM_TAIL_REVOKED || load_relaxed(&end->socket->flags) & (SOCK_TX_KERNEL | SOCK_CORKED))
+	if (tail & SHM_TAIL_REVOKED ||
+	    load_relaxed(&end->socket->flags) & (SOCK_TX_KERNEL | SOCK_CORKED | SOCK_WRITER_DIED))
 		return 0;
 	return !load_relaxed(&end->tx->resend_wanted);
 }
@@ -324,6 +326,10 @@ static long kernel_step(struct local_end *end, int fd, struct cursor *from, int 
 	long sent;
 
 	local_sender_enter(end);
+	if (unlikely(load_relaxed(&end->left))) {
+		local_sender_leave(end);
+		return AGAIN;
+	}
 	flags |= MSG_DONTWAIT | MSG_NOSIGNAL;
 	sent = flags & MSG_OOB ? local_send_urgent(end, fd, from, flags) : local_kernel_send(fd, from, flags);
 	local_sender_leave(end);
@@ -413,6 +419,10 @@ static long send_step(struct local_end *end, int fd, struct cursor *from, int fl
 	if (unlikely(load_relaxed(&end->socket->pending_error)))
 		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(!ring_is_wanted(end, tail))) {
+		if (unlikely(load_relaxed(&end->socket->flags) & SOCK_WRITER_DIED)) {
+			local_take_back_goes_on(end, fd);
+			return AGAIN;
+		}
 		if (unlikely(death_is_a_reset(end, fd)))
 			return AGAIN;
 		if (load_relaxed(&end->tx->resend_wanted))

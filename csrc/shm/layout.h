@@ -97,6 +97,12 @@ _Static_assert(__builtin_offsetof(struct shm_arena, processes) == 576, "after 64
 #define SHM_GENERATION_SHIFT 48
 #define SHM_OFFSET_MASK 0xffffffffffff
 
+/* In `resend_wanted`: the receiver sends unread bytes by the kernel itself, in the sender's place. */
+#define SHM_CLAIM_HELD 0x2 /* the sender is kept out */
+#define SHM_CLAIM_MOVING \
+	0x4 /* and bytes are on their way between ring and kernel: if the thread dies now, they are lost */
+#define SHM_CLAIM_SHIFT 3 /* above: id of the thread that does it, in the receiver's namespace */
+
 /* One direction of a channel. Identities: bytes [head, tail) of the ring are published and unread. */
 struct shm_direction {
 	/* line 0: sender writes, receiver reads (and sets REVOKED) */
@@ -113,8 +119,7 @@ struct shm_direction {
 	uint32_t sleep_mask; /* bells of blocking sleepers; the sender exchanges it with 0 */
 	uint32_t watch_mask; /* bells of epoll sets that watch */
 	uint32_t tell_of_kernel; /* wake the receiver for bytes by the kernel too: it counts them and the ring's together */
-	uint32_t
-		resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; 2: it does so itself */
+	uint32_t resend_wanted; /* CAS. 1: the receiver asks the sender to send unread bytes by the kernel; SHM_CLAIM_… */
 	uint64_t pad3[6];
 	/* line 4: marks of the sending end */
 	uint32_t half_closed;

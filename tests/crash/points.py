@@ -77,6 +77,22 @@ def given_back(shape: Shape) -> Case:
     return Case(a, b, racy=True)
 
 
+def handed_back(shape: Shape) -> Case:
+    """The receiver wants all in the kernel, and puts it there itself: in front of what the sender sends meanwhile."""
+    few = shape.small_bytes % RING_BYTES_MIN // 2 + 1
+    a = ["ping:20", f"send:{few}", "tell:sent", "send:1000", "recv:1000", f"send:{BULK_BYTES}", "shutdown", "drain"]
+    b = ["pong:20", "wait:sent", "stdio", "send:1000", "drain", "close"]
+    return Case(a, b, racy=True)
+
+
+def inserted(shape: Shape) -> Case:
+    """The same where the sender has gone on in the kernel, since the ring was too small: that must come out, and in again
+    behind the ring's."""
+    a = ["ping:20", "send:3000", "send:12000", "tell:sent", "recv:1000", f"send:{BULK_BYTES}", "shutdown", "drain"]
+    b = ["pong:20", "wait:sent", "stdio", "send:1000", "drain", "close"]
+    return Case(a, b, racy=True)
+
+
 def relayed(shape: Shape) -> Case:
     """The receiver becomes a foreign program with more unread than the kernel holds."""
     a = ["ping:20", "fill", "tell:full", f"send:{BULK_BYTES}", "shutdown", "drain"]
@@ -95,12 +111,17 @@ def executing(shape: Shape) -> Case:
 RECEIVE_MODES = {"send_woken_half": "epoll", "sleep_published": "block", "sleep_revoked": "block"}
 """Points that only one way of waiting passes."""
 
+OPTIONS = {"hand_back_taken_out": {"ring_bytes": str(RING_BYTES_MIN)}}
+"""Points that are passed only with these."""
+
 
 def cases(point: str) -> list[Scenario]:
     if point.startswith("relay"):
         return [relayed]
     if point.startswith("exec_"):
         return [executing]
+    if point.startswith("hand_back"):
+        return [inserted] if point == "hand_back_taken_out" else [handed_back]
     return [given_back] if point.startswith("take_back") else [conversation, unread]
 
 
@@ -135,7 +156,8 @@ def plans(point: str, shape: Shape) -> Iterator[Plan]:
     first, *others = draw.sample(cases(point), len(cases(point)))
     victim = draw.randrange(2)
     yield Plan(point, shape, first, victim, draw.choice([1, 1, 1, 2, 3, 5, 10, 40]))
-    fitting = replace(shape, receive_mode=RECEIVE_MODES.get(point, shape.receive_mode))
+    mode = RECEIVE_MODES.get(point, shape.receive_mode)
+    fitting = replace(shape, receive_mode=mode, options=OPTIONS.get(point, shape.options))
     for case in (first, *others):
         for one in (victim, 1 - victim):
             yield Plan(point, fitting, case, one, 1)

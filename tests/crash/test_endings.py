@@ -10,7 +10,7 @@ import pytest
 from tests.crash import points
 from tests.crash.campaign import hash_seed
 from tests.crash.runner import Oracle, difference, run_case
-from tests.crash.scenarios import MEGABYTE, SCENARIOS, Scenario, draw_shape
+from tests.crash.scenarios import MEGABYTE, SCENARIOS, Case, Scenario, draw_shape
 from tests.programs import harness
 
 ROUNDS = 3
@@ -89,3 +89,51 @@ def test_death_at_crash_point(name: str, tmp_path: Path) -> None:
         if verdicts[-1].failure:
             pytest.fail(verdicts[-1].failure, pytrace=False)
     assert any(verdict.is_reached for verdict in verdicts), "nobody died there in any round"
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ("take_back_taken", "take_back_sent", "take_back_untaken"))
+def test_survivor_goes_on(name: str, tmp_path: Path) -> None:
+    """The sender dies while it takes back, and a child of it has the socket still: all bytes of both come, in order."""
+    if missing := points.missing():
+        pytest.skip(missing)
+    for number in range(4):
+        shape = draw_shape(hash_seed(4, name, number), harness.local_addresses(), MEGABYTE, MEGABYTE)
+        shape = replace(shape, options={}, receive_mode="block")
+        few = shape.small_bytes % 2000 + 1000
+        child = ["fork", "sleep:300", "send:50000", "shutdown", "drain", "exit", "end"]
+        a = ["ping:20", f"send:{few}", *child, "recv:1000", "sleep:2000"]
+        b = ["pong:20", "sleep:2", "deny-getfd", "stdio", "send:1000", "drain", "close"]
+        world = harness.byway_world(harness.CRASH_LIBRARY)
+        armed = {"BYWAY_CRASH": f"{name}:1"}
+        outcome = run_case(Case(a, b, racy=True), shape, (world, world), tmp_path, ROUND_S, (armed, {}))
+        assert not outcome.broken, outcome
+        assert outcome.a[-1] == "status -9", outcome
+        assert outcome.b == ("send done", "drain end", "got whole", "status 0"), outcome
+
+
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ("hand_back_claimed", "hand_back_sent", "hand_back_taken_out"))
+def test_survivor_of_a_hand_back(name: str, tmp_path: Path) -> None:
+    """The receiver dies while it hands back, and a child of it has the socket still.
+
+    Where nothing had been moved all comes; else both see a reset, and no byte that is wrong."""
+    if missing := points.missing():
+        pytest.skip(missing)
+    for number in range(4):
+        shape = draw_shape(hash_seed(5, name, number), harness.local_addresses(), MEGABYTE, MEGABYTE)
+        shape = replace(shape, options=points.OPTIONS.get(name, {}), receive_mode="block")
+        child = ["fork", "sleep:300", "drain", "exit", "end"]
+        a = ["ping:20", "send:3000", "send:12000", "tell:sent", "sleep:100", "send:50000", "shutdown", "drain"]
+        b = ["pong:20", "wait:sent", *child, "stdio", "sleep:2000"]
+        world = harness.byway_world(harness.CRASH_LIBRARY)
+        armed = {"BYWAY_CRASH": f"{name}:1"}
+        outcome = run_case(Case(a, b, racy=True), shape, (world, world), tmp_path, ROUND_S, ({}, armed))
+        assert not outcome.broken, outcome
+        assert outcome.b[-1] == "status -9", outcome
+        if name == "hand_back_claimed":
+            assert outcome.a == ("send done", "send done", "send done", "drain end", "got whole", "status 0"), outcome
+            assert outcome.b[0] == "drain end", outcome
+        else:
+            assert outcome.a[2] == "send errno ECONNRESET" and outcome.a[-1] == "status 0", outcome
+            assert outcome.b[0] == "drain errno ECONNRESET", outcome
