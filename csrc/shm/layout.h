@@ -97,11 +97,12 @@ _Static_assert(__builtin_offsetof(struct shm_arena, processes) == 576, "after 64
 #define SHM_GENERATION_SHIFT 48
 #define SHM_OFFSET_MASK 0xffffffffffff
 
-/* In `resend_wanted`: the receiver sends unread bytes by the kernel itself, in the sender's place. */
-#define SHM_CLAIM_HELD 0x2 /* the sender is kept out */
-#define SHM_CLAIM_MOVING \
-	0x4 /* and bytes are on their way between ring and kernel: if the thread dies now, they are lost */
-#define SHM_CLAIM_SHIFT 3 /* above: id of the thread that does it, in the receiver's namespace */
+/* In `resend_wanted`: the receiver sends unread bytes by the kernel itself, in the sender's place. Above the two bits: the id of
+ * the thread that does it, in the receiver's namespace. MOVING: bytes are on their way between ring and kernel; if the thread
+ * dies now, they are lost. */
+#define SHM_CLAIM_HELD 0x2
+#define SHM_CLAIM_MOVING 0x4
+#define SHM_CLAIM_SHIFT 3
 
 /* One direction of a channel. Identities: bytes [head, tail) of the ring are published and unread. */
 struct shm_direction {

@@ -86,8 +86,7 @@ def handed_back(shape: Shape) -> Case:
 
 
 def inserted(shape: Shape) -> Case:
-    """The same where the sender has gone on in the kernel, since the ring was too small: that must come out, and in again
-    behind the ring's."""
+    """The same where the sender has gone on in the kernel: that must come out, and go in again behind the ring's."""
     a = ["ping:20", "send:3000", "send:12000", "tell:sent", "recv:1000", f"send:{BULK_BYTES}", "shutdown", "drain"]
     b = ["pong:20", "wait:sent", "stdio", "send:1000", "drain", "close"]
     return Case(a, b, racy=True)
