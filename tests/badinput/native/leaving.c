@@ -201,23 +201,51 @@ static void *without_sleep(void *of)
 	return NULL;
 }
 
-static void cancel_case(char *how)
+/* Starts a thread, cancels it after a moment, and tells whether it ended by that. */
+static void start_and_cancel(const char *name, void *(*function)(void *), void *of)
 {
 	struct timespec limit;
 	pthread_t thread;
 	void *result = NULL;
 
-	connect_ends();
-	pthread_create(&thread, NULL, without_sleep, how);
+	pthread_create(&thread, NULL, function, of);
 	usleep(20000);
 	pthread_cancel(thread);
 	clock_gettime(CLOCK_REALTIME, &limit);
 	limit.tv_sec += 3;
-	printf("cancelled in %s: %s\n", how,
+	printf("cancelled in %s: %s\n", name,
 	       !pthread_timedjoin_np(thread, &result, &limit) && result == PTHREAD_CANCELED ? "yes" : "no");
 	fflush(stdout);
+}
+
+static void cancel_case(char *how)
+{
+	connect_ends();
+	start_and_cancel(how, without_sleep, how);
 	close(ends[0]);
 	close(ends[1]);
+}
+
+struct call {
+	void (*function)(void);
+};
+
+static void *asleep(void *of)
+{
+	((struct call *)of)->function();
+	return NULL;
+}
+
+/* What a cancelled sleeper held is given back: the connection goes on, and ends. */
+static void cancel_asleep_case(const char *name, void (*function)(void))
+{
+	struct call call = {function};
+
+	connect_ends();
+	start_and_cancel(name, asleep, &call);
+	turn(ends[0], ends[1]);
+	turn(ends[1], ends[0]);
+	close_ends("closed");
 }
 
 /* -- forks ---------------------------------------------------------------------------------------------------------------- */
@@ -475,6 +503,10 @@ int main(void)
 	cancel_case("send");
 	cancel_case("poll");
 	cancel_case("epoll");
+	cancel_asleep_case("a sleep in recv", in_recv);
+	cancel_asleep_case("a sleep in poll", in_poll);
+	cancel_asleep_case("a sleep in select", in_select);
+	cancel_asleep_case("a sleep in epoll", in_epoll);
 	clone_case("clone", 0);
 	clone_case("SYS_clone", 1);
 	clone_case("SYS_clone3", 2);
