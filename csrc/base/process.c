@@ -8,8 +8,10 @@
 #include "base/sys.h"
 
 #define STAT_BYTES_MAX 1024
+#define FIELD_FLAGS 9
 #define FIELD_THREADS 20
 #define FIELD_START_TIME 22
+#define FLAG_EXITING 0x4 /* PF_EXITING of include/linux/sched.h */
 
 /* "/proc/ID/stat"; `id` is positive. */
 static void stat_path(char *path, long id)
@@ -29,6 +31,7 @@ static void stat_path(char *path, long id)
 
 struct stat_line {
 	char state; /* 0: unknown */
+	uint64_t flags;
 	uint64_t threads;
 	uint64_t start_time;
 };
@@ -62,7 +65,8 @@ static struct stat_line stat_read(long id)
 	name_end = strrchr(text, ')');
 	if (!name_end || !name_end[1])
 		return (struct stat_line){0};
-	return (struct stat_line){name_end[2], field(name_end + 1, FIELD_THREADS), field(name_end + 1, FIELD_START_TIME)};
+	return (struct stat_line){name_end[2], field(name_end + 1, FIELD_FLAGS), field(name_end + 1, FIELD_THREADS),
+	                          field(name_end + 1, FIELD_START_TIME)};
 }
 
 uint64_t process_start_time(long id)
@@ -100,4 +104,14 @@ int process_thread_is_gone(long thread)
 		return 1;
 	line = stat_read(thread);
 	return has_ended(&line);
+}
+
+int process_is_ending(long id)
+{
+	struct stat_line line;
+
+	if (is_unused(id))
+		return 1;
+	line = stat_read(id);
+	return has_ended(&line) || (line.flags & FLAG_EXITING) != 0;
 }

@@ -16,4 +16,8 @@ int process_is_gone(long id, uint64_t start_time);
 /* No such thread any more. */
 int process_thread_is_gone(long thread);
 
+/* The process `id` is gone, or its first thread is past the point of no return: its descriptors may be closed already, before
+ * its pidfd tells of its end. 0 also where that is not known. */
+int process_is_ending(long id);
+
 #endif

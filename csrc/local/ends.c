@@ -4,6 +4,7 @@
 #include "base/crash.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/sys.h"
 #include "local/diag.h"
 #include "local/end.h"
@@ -330,13 +331,19 @@ static int peer_is_held(const struct local_end *end, int fd)
 	return peer.inode != 0;
 }
 
+/* Asked now: who dies closes its sockets before the pidfd tells, and what we send then is answered by a reset. */
+static int peer_lives_now(const struct local_end *end)
+{
+	return pair_peer_lives(end->pair) && !process_is_ending(end->pair->peer_process);
+}
+
 /* Whether the kernel has told all that there was to tell. Its error is of what we sent after the end, where bytes were
  * unread. Over while the peer lives: that was a reset by the kernel, and somebody has heard of it. */
 static int kernel_has_told(struct local_end *end, int fd, int is_half, uint64_t unread)
 {
 	if (load_acquire(&end->rx->closed) || (offset_has_error(fd) && (is_half || !unread)))
 		return 1;
-	return offset_is_closed(fd) && pair_peer_lives(end->pair) && !load_acquire(&pair_peer(end->pair)->forked);
+	return offset_is_closed(fd) && !load_acquire(&pair_peer(end->pair)->forked) && peer_lives_now(end);
 }
 
 void local_peer_gone(struct local_end *end, int fd)

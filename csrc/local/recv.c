@@ -209,16 +209,9 @@ static int recover_taken_back(struct local_end *end, int fd)
 	return 1;
 }
 
-/* The kernel said end (0) or an error. It is believed only if nothing was published or changed before it. */
-static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
+/* The kernel said end (0) or an error, and nothing comes before it any more: what the program is told. */
+static long end_as_told(struct local_end *end, int fd, long said)
 {
-	if (said == LOOK_AGAIN || said == -EAGAIN)
-		return said;
-	if (local_rx_mark(end) != mark || recover_taken_back(end, fd) || local_ring_unread(end)) {
-		if (said < 0)
-			store_release(&end->socket->pending_error, (uint32_t)-said);
-		return LOOK_AGAIN;
-	}
 	local_lock_writer(end);
 	if (said < 0)
 		local_peer_reset(end);
@@ -233,6 +226,19 @@ static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
 	default:
 		return -(long)exchange(&end->socket->pending_error, 0);
 	}
+}
+
+/* The kernel said end (0) or an error. It is believed only if nothing was published or changed before it. */
+static long believe_end(struct local_end *end, int fd, long said, uint64_t mark)
+{
+	if (said == LOOK_AGAIN || said == -EAGAIN)
+		return said;
+	if (local_rx_mark(end) != mark || recover_taken_back(end, fd) || local_ring_unread(end)) {
+		if (said < 0)
+			store_release(&end->socket->pending_error, (uint32_t)-said);
+		return LOOK_AGAIN;
+	}
+	return end_as_told(end, fd, said);
 }
 
 /* -- steps ------------------------------------------------------------------------------------------------------------ */
@@ -370,7 +376,17 @@ static long kernel_until_change(struct local_end *end, int fd, uint64_t taken, s
 	if (received == -EAGAIN || received == -EFAULT || received > 0 || !to->left)
 		return received;
 	end->lost = 1; /* the sender's kernel has thrown bytes away, as at a reset: those behind them are gone too */
-	return received;
+	return end_as_told(end, fd, received); /* an error that the kernel had may have been taken by who found the reset */
+}
+
+/* Bytes of the kernel that are left, after others were lost. */
+static long receive_after_loss(struct local_end *end, int fd, struct cursor *to)
+{
+	long received = kernel_receive(end, fd, UINT64_MAX, to);
+
+	if (received == -EAGAIN || received == -EFAULT || received > 0 || !to->left)
+		return received;
+	return end_as_told(end, fd, received);
 }
 
 /* No ring segment can follow: the kernel's rules alone count, with urgent data and all. */
@@ -438,7 +454,7 @@ static long recv_step(struct local_end *end, int fd, struct cursor *to, int hurr
 	if (unlikely(load_relaxed(&end->left)))
 		return -(long)exchange(&end->socket->pending_error, 0);
 	if (unlikely(end->lost))
-		return kernel_receive(end, fd, UINT64_MAX, to);
+		return receive_after_loss(end, fd, to);
 	if (unlikely(changes_are_nonsense(end, taken, changes)))
 		return LOOK_AGAIN;
 	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_LEFTOVER) && (head ^ tail) & SHM_OFFSET_MASK)
