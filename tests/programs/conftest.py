@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.programs import harness
+from tests.programs.files import Files, make_files
 from tests.programs.harness import KERNEL, Programs, World
 
 
@@ -42,3 +43,8 @@ def group(tmp_path: Path) -> Iterator[Programs]:
     """Programs of a test; afterwards none is left."""
     with harness.programs(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return make_files(tmp_path / "files")
