@@ -115,7 +115,7 @@ def memcached_threads(host: str, port: int, threads: int, count: int) -> None:
 
     def one(index: int) -> None:
         try:
-            memcached_values(host, port, count, 1 + 313 * index, index * count)
+            memcached_values(host, port, count, 1 + 313 * (index % 20), index * count)
         except BaseException as failure:
             failures.append(failure)
 
@@ -149,6 +149,18 @@ def http_urllib(host: str, port: int, rounds: int, path: str, digest: str) -> No
             assert hashlib.sha256(answer.read()).hexdigest() == digest, f"{path} differs"
 
 
+def http_post(host: str, port: int, rounds: int, size: int) -> None:
+    """Bodies that the server has to give back, on one connection where the server keeps it."""
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    for number in range(rounds):
+        body = pattern(size, number)
+        connection.request("POST", "/", body)
+        answer = connection.getresponse()
+        assert answer.status == 200, answer.status
+        assert answer.read() == body, f"body {number} differs"
+    connection.close()
+
+
 KINDS: dict[str, Callable[..., None]] = {
     "redis-values": redis_values,
     "redis-pipeline": redis_pipeline,
@@ -157,6 +169,7 @@ KINDS: dict[str, Callable[..., None]] = {
     "memcached-threads": memcached_threads,
     "http-keepalive": http_keepalive,
     "http-urllib": http_urllib,
+    "http-post": http_post,
 }
 
 

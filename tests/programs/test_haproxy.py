@@ -59,9 +59,7 @@ def three_worlds(request: pytest.FixtureRequest) -> tuple[World, World, World]:
     missing = harness.byway_missing()
     if "byway" in request.param and missing:
         pytest.skip(missing)
-    first, second, third = (
-        KERNEL if name == "kernel" else harness.byway_world() for name in request.param.split("-")
-    )
+    first, second, third = (KERNEL if name == "kernel" else harness.byway_world() for name in request.param.split("-"))
     return first, second, third
 
 

@@ -1,4 +1,4 @@
-"""memcached with four threads, and plain clients with one and several."""
+"""memcached with four threads and with a hundred, and plain clients with one, several and 200."""
 
 from __future__ import annotations
 
@@ -20,11 +20,10 @@ pytestmark = [
 Worlds = tuple[World, World]
 
 
-def start_memcached(group: Programs, world: World, host: str) -> tuple[Program, int]:
+def start_memcached(group: Programs, world: World, host: str, threads: int = 4) -> tuple[Program, int]:
     port = harness.free_port()
-    program = group.start(
-        ["memcached", "-l", host, "-p", str(port), "-U", "0", "-t", "4", "-u", "root", "-I", "2m"], world
-    )
+    options = ["-U", "0", "-t", str(threads), "-u", "root", "-I", "2m"]
+    program = group.start(["memcached", "-l", host, "-p", str(port), *options], world)
     program.wait_listening(port)
     return program, port
 
@@ -47,6 +46,14 @@ def test_threads(group: Programs, worlds: Worlds) -> None:
     """Twelve client threads, a connection each, over four server threads."""
     server, port = start_memcached(group, worlds[0], "127.0.0.1")
     client(group, worlds[1], "memcached-threads", "127.0.0.1", port, 12, 100)
+    check_carrier(server.pid, worlds, sent=1 << 16, received=1 << 16)
+    server.stop(signal.SIGTERM)
+
+
+def test_200_threads(group: Programs, worlds: Worlds) -> None:
+    """Two hundred client threads, a connection each, over a hundred server threads."""
+    server, port = start_memcached(group, worlds[0], "127.0.0.1", threads=100)
+    client(group, worlds[1], "memcached-threads", "127.0.0.1", port, 200, 30)
     check_carrier(server.pid, worlds, sent=1 << 16, received=1 << 16)
     server.stop(signal.SIGTERM)
 

@@ -59,7 +59,9 @@ def test_reload(group: Programs, worlds: Worlds, files: Files) -> None:
     old = children_of(nginx.pid)
     write_configuration(group, port, hello="changed")
     nginx.process.send_signal(signal.SIGHUP)
-    harness.wait_until(lambda: not old & children_of(nginx.pid) and len(children_of(nginx.pid)) == WORKERS, "new workers")
+    harness.wait_until(
+        lambda: not old & children_of(nginx.pid) and len(children_of(nginx.pid)) == WORKERS, "new workers"
+    )
     digest = hashlib.sha256(b"changed").hexdigest()
     client(group, worlds[1], "http-keepalive", "127.0.0.1", port, 20, "/hello", digest)
     run_wrk(group, worlds[1], f"http://127.0.0.1:{port}/hello")
@@ -89,9 +91,7 @@ def test_daemon(group: Programs, worlds: Worlds, files: Files) -> None:
 
 
 @pytest.mark.parametrize("keeps_preload", (True, False))
-def test_replaces_its_binary_under_load(
-    group: Programs, worlds: Worlds, files: Files, keeps_preload: bool
-) -> None:
+def test_replaces_its_binary_under_load(group: Programs, worlds: Worlds, files: Files, keeps_preload: bool) -> None:
     """USR2, WINCH and QUIT: the listening socket goes through exec to a new master; the clients notice nothing.
 
     The new master is under Byway only if the configuration keeps LD_PRELOAD in its environment.

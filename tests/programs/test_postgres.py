@@ -1,7 +1,7 @@
 """PostgreSQL with pgbench over TCP: a process for each connection, latches (signals, self-pipes, epoll), and psql.
 
-PostgreSQL does not run as root: there its programs, and the client beside it, run as the user `postgres` that its package
-makes, with a copy of Byway's library where that user may read it.
+PostgreSQL does not run as root: there its programs, and the client beside it, run as the user `postgres`, which its
+package makes, with a copy of Byway's library where that user may read it.
 """
 
 from __future__ import annotations
