@@ -26,7 +26,7 @@ from pathlib import Path
 from bench.model import BARE, BenchError, Figure, FigureResult, Round, Sample, Settings, Variant, compare_all
 from byway import native
 from byway.errors import UserError
-from byway.launch.settings import variables
+from byway.launch import environment as launch
 from byway.shm import members
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -99,12 +99,8 @@ def busy_processors(seconds: float = 0.5) -> float:
 
 def environment(variant: Variant) -> dict[str, str]:
     """The environment of both programs: the user's, clean of Byway, and with what `byway run` adds."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("BYWAY_")}
-    others = [path for path in re.split(r"[ :]+", clean.pop("LD_PRELOAD", "")) if path and path != PRELOAD]
-    preload = [PRELOAD, *others] if variant.byway else others
-    if preload:
-        clean["LD_PRELOAD"] = ":".join(preload)
-    return clean | (variables(variant.profile, [], {}) if variant.byway else {})
+    clean = launch.on_kernel(os.environ)
+    return launch.under_byway(clean, variant.profile, [], [PRELOAD]) if variant.byway else clean
 
 
 def byway_missing() -> str | None:

@@ -50,12 +50,18 @@ def clean_environment() -> dict[str, str]:
     return kept
 
 
+@pytest.fixture(scope="session")
+def byway_command() -> list[str]:
+    """For tests that start it by way of another program."""
+    return [sys.executable, "-m", "byway"]
+
+
 @pytest.fixture
-def byway(clean_environment: dict[str, str]) -> Byway:
+def byway(byway_command: list[str], clean_environment: dict[str, str]) -> Byway:
     """Runs `byway WORDS`; keyword arguments are for the environment."""
 
     def run(*words: str | Path, **environment: str) -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "byway", *map(str, words)]
+        command = [*byway_command, *map(str, words)]
         variables = clean_environment | environment
         return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=RUN_TIMEOUT_S)
 

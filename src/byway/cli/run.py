@@ -1,7 +1,6 @@
 """`byway run [--profile NAME] [--option NAME=VALUE]... [--strict] -- PROGRAM ARGUMENTS`: becomes it, Byway loaded.
 
-Decides what the program's environment gets: LD_PRELOAD with the library before what was there, BYWAY_… for options. By
-exec, so that process, status and signals are the program's own. A program that Byway cannot enter runs on the kernel.
+By exec, so that process, status and signals are the program's own. What Byway cannot enter runs on the kernel.
 Imports next to nothing and parses its few arguments by hand: this is paid at every start.
 """
 
@@ -10,8 +9,8 @@ import signal
 import sys
 from typing import NamedTuple, NoReturn
 
-from byway import native
 from byway.errors import UserError
+from byway.launch import environment as launch
 from byway.launch import program, settings
 
 STATUS_OWN_ERROR = 125  # as env and timeout have it: the program was not even tried
@@ -42,7 +41,7 @@ class Help(Exception):
 
 def parse(arguments: list[str], environment: dict[str, str]) -> Request:
     profile = environment.get(settings.PROFILE_VARIABLE) or "default"
-    library = environment.get("BYWAY_LIBRARY") or None
+    library = environment.get(launch.LIBRARY_VARIABLE) or None
     options: list[str] = []
     is_strict = False
     rest = list(arguments)
@@ -73,26 +72,6 @@ def parse(arguments: list[str], environment: dict[str, str]) -> Request:
     return Request(rest, profile, options, is_strict, library)
 
 
-def libraries(request: Request) -> list[str]:
-    """What is to be loaded: absolute paths; a test's own list may begin with a sanitizer's run time."""
-    named = request.library.split(":") if request.library else [native.path(native.PRELOAD_LIBRARY)]
-    found = [os.path.abspath(path) for path in named if path]
-    for path in found:
-        if not os.path.exists(path):
-            raise UserError(f"the library {path} is missing: {native.HOW_TO_BUILD}", STATUS_OWN_ERROR)
-        if " " in path or ":" in path:
-            raise UserError(
-                f"LD_PRELOAD cannot name {path}: install Byway in a path without spaces or colons", STATUS_OWN_ERROR
-            )
-    return found
-
-
-def preload(paths: list[str], existing: str) -> str:
-    """The program's LD_PRELOAD: ours before what was there, each once."""
-    kept = [path for path in existing.replace(" ", ":").split(":") if path and path not in paths]
-    return ":".join([*paths, *kept])
-
-
 def inherited_environment() -> dict[str, str]:
     """What the program would have had: without the LC_CTYPE that Python itself sets in the C locale."""
     environment = dict(os.environ)
@@ -117,9 +96,9 @@ def become(path: str, words: list[str], environment: dict[str, str]) -> NoReturn
 
 
 def start(request: Request, environment: dict[str, str]) -> NoReturn:
-    paths = libraries(request)
     try:
-        added = settings.variables(request.profile, request.options, environment)
+        paths = launch.libraries(request.library)
+        accelerated = launch.under_byway(environment, request.profile, request.options, paths)
     except UserError as error:
         raise UserError(str(error), STATUS_OWN_ERROR) from None
     path = program.find(request.words[0], environment.get("PATH", os.defpath))
@@ -130,10 +109,9 @@ def start(request: Request, environment: dict[str, str]) -> NoReturn:
             raise UserError(f"{sentence}; it was not started, because of --strict", program.STATUS_CANNOT_RUN)
         print(f"byway run: {sentence}; it runs on the kernel, not accelerated", file=sys.stderr)
         become(path, request.words, environment)
-    environment.update(added, LD_PRELOAD=preload(paths, environment.get("LD_PRELOAD", "")))
     if found.needs_shell:
-        become("/bin/sh", ["sh", path, *request.words[1:]], environment)
-    become(path, request.words, environment)
+        become("/bin/sh", ["sh", path, *request.words[1:]], accelerated)
+    become(path, request.words, accelerated)
 
 
 def main(arguments: list[str]) -> int:
