@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.stats import Interval, median_interval
+from byway.bench.stats import Interval, median_interval
 
 
 class BenchError(Exception):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import coverage, median_interval, percentile
+from byway.bench.stats import coverage, median_interval, percentile
 
 
 def test_coverage_is_the_binomials() -> None:

@@ -14,6 +14,7 @@ VERBS = {
     "ps": "list the programs under Byway",
     "ss": "list their sockets: addresses, transport, carriers, bytes, and why one is not accelerated",
     "options": "list the options",
+    "bench": "a server and its own load, on the kernel and under Byway: a table and a picture",
     "doctor": "what works on this machine and for your programs, what does not, why, and what to do",
 }
 STATUS_USAGE = 2
