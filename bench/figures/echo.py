@@ -6,8 +6,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from bench.figures.reports import latency_sample
 from bench.harness import CLIENTS, serve_and_load
+from bench.loads.reports import latency_sample
 from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
 
 ROUND_TRIP_BYTES = 2 * 64

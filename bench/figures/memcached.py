@@ -7,8 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from bench.figures.reports import latency_sample
 from bench.harness import program_missing, serve_and_load
+from bench.loads.reports import latency_sample
 from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
 
 GET_BYTES = 100  # a reply is a little more

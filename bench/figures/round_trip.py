@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bench.figures.reports import latency_sample
 from bench.harness import bare_pingpong, compiled, compiler_missing, serve_and_load
+from bench.loads.reports import latency_sample
 from bench.model import BARE, BYWAY, BenchError, Comparison, Figure, RoundSamples, Sample, Settings, Variant, need
 
 PROGRAM = "tcp_pingpong"

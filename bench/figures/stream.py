@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from bench.figures.reports import stream_sample
 from bench.harness import compiled, compiler_missing, serve_and_load
+from bench.loads.reports import stream_sample
 from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
 
 SEND_BYTES = 128 << 10

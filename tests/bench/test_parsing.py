@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bench.figures import nginx, redis, reports
+from bench.figures import redis
+from bench.loads import reports, wrk
 from bench.model import BenchError
 
 REDIS = """\
@@ -42,9 +43,9 @@ def test_redis_benchmark_without_get_is_an_error() -> None:
 
 
 def test_wrk() -> None:
-    sample = nginx.parse(WRK, reply_bytes=60)
+    sample = wrk.parse(WRK, reply_bytes=60)
     assert (sample.rate_per_s, sample.p50_us, sample.p99_us) == (410012.41, 117, 1310)
-    assert sample.payload_bytes == 451003 * (nginx.REQUEST_BYTES + 60)
+    assert sample.payload_bytes == 451003 * (wrk.REQUEST_BYTES + 60)
 
 
 @pytest.mark.parametrize(
@@ -52,12 +53,12 @@ def test_wrk() -> None:
 )
 def test_a_failed_request_fails_the_round(line: str) -> None:
     with pytest.raises(BenchError, match="wrk reports"):
-        nginx.parse(WRK + line, reply_bytes=0)
+        wrk.parse(WRK + line, reply_bytes=0)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("12.50us", 12.5), ("1.25ms", 1250), ("2.00s", 2e6)])
 def test_wrk_times(text: str, expected: float) -> None:
-    assert nginx.microseconds(text) == expected
+    assert wrk.microseconds(text) == expected
 
 
 def test_latency_report() -> None:

@@ -1,0 +1,1 @@
+"""Load generators that several figures use: how they are called, and what they print."""
