@@ -25,6 +25,7 @@ from pathlib import Path
 
 from bench.model import BARE, BenchError, Figure, FigureResult, Round, Sample, Settings, Variant, compare_all
 from byway import native
+from byway.bench.processes import end_group
 from byway.errors import UserError
 from byway.launch import environment as launch
 from byway.shm import members
@@ -35,7 +36,6 @@ CLIENTS = ROOT / "bench" / "clients"
 PRELOAD = native.path(native.PRELOAD_LIBRARY)
 
 START_TIMEOUT_S = 10.0
-END_TIMEOUT_S = 5.0
 LOAD_TIMEOUT_S = 10.0  # beyond ten times what a load was asked to take
 LIMIT_SECONDS = 0.05  # of the bare limit, before and after each round
 FAILED_ROUNDS_MAX = 3  # then a figure is given up: a load that hangs would keep us for an hour
@@ -172,17 +172,6 @@ def tail_of(text: str, characters: int = 300) -> str:
     return line if len(line) <= characters else "…" + line[-characters:]
 
 
-def end(process: subprocess.Popen[str]) -> None:
-    """Asks a program to end, and insists if it does not."""
-    if process.poll() is None:
-        process.terminate()
-        try:
-            process.wait(END_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-    process.wait()
-
-
 @dataclass(frozen=True)
 class Server:
     """A running server."""
@@ -194,7 +183,8 @@ class Server:
     def wait_until_listening(self) -> None:
         """Returns once the port is open. Makes no connection: the first one is the load's."""
         deadline = time.monotonic() + START_TIMEOUT_S
-        while self.port not in listening_ports(Path("/proc/net/tcp").read_text()):
+        tables = [path for path in (Path("/proc/net/tcp"), Path("/proc/net/tcp6")) if path.exists()]
+        while not any(self.port in listening_ports(table.read_text()) for table in tables):
             if self.process.poll() is not None:
                 raise BenchError(f"the server ended with status {self.process.returncode}: {self.said()}")
             if time.monotonic() > deadline:
@@ -225,13 +215,14 @@ def serving(variant: Variant, settings: Settings, command: ServerCommand) -> Ite
                 cwd=directory,
                 env=environment(variant),
                 text=True,
+                start_new_session=True,
             )
         server = Server(process, port, log)
         try:
             server.wait_until_listening()
             yield server
         finally:
-            end(process)
+            end_group(process)
 
 
 def run_load(variant: Variant, cpu: int, arguments: Sequence[str], seconds: float) -> str:
@@ -245,13 +236,14 @@ def run_load(variant: Variant, cpu: int, arguments: Sequence[str], seconds: floa
             cwd=ROOT,
             env=environment(variant),
             text=True,
+            start_new_session=True,
         )
     try:
         output, errors = process.communicate(timeout=LOAD_TIMEOUT_S + 10 * seconds)
     except subprocess.TimeoutExpired:
         raise BenchError(f"{Path(arguments[0]).name} did not end in time") from None
     finally:
-        end(process)
+        end_group(process)
     if process.returncode:
         raise BenchError(
             f"{Path(arguments[0]).name} ended with status {process.returncode}: {tail_of(errors or output)}"

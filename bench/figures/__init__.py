@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
-from bench.figures import connections, memcached, messages, nginx, redis, round_trip, stream
+from bench.figures import (
+    connections,
+    http_servers,
+    java,
+    measuring,
+    memcached,
+    messages,
+    nginx,
+    postgres,
+    python_servers,
+    redis,
+    round_trip,
+    stream,
+)
 from bench.model import Figure
 
 
@@ -11,8 +24,13 @@ def all_figures() -> list[Figure]:
     return [
         round_trip.FIGURE,
         *redis.FIGURES,
-        memcached.FIGURE,
+        *memcached.FIGURES,
         *nginx.FIGURES,
+        *http_servers.FIGURES,
+        *postgres.FIGURES,
+        *python_servers.FIGURES,
+        *java.FIGURES,
+        *measuring.FIGURES,
         stream.FIGURE,
         *messages.FIGURES,
         connections.FIGURE,

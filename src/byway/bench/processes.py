@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from byway.errors import UserError
 from byway.kernel import proc, tcp
@@ -79,17 +80,18 @@ class Program:
         return self.process.poll() is not None
 
     def end(self) -> None:
-        """The whole group: a server's workers too. By SIGTERM, and by SIGKILL where that does not help."""
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self.signal_group(number)
-            deadline = time.monotonic() + END_TIMEOUT_S
-            while time.monotonic() < deadline and (self.process.poll() is None or group_lives(self.process.pid)):
-                time.sleep(STEP_S)
+        end_group(self.process)
         self.output_path.unlink()
 
-    def signal_group(self, number: signal.Signals) -> None:
+
+def end_group(process: subprocess.Popen[Any]) -> None:
+    """Ends a program that leads a process group, and all in it. By SIGTERM, and by SIGKILL where that does not help."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
         with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, number)
+            os.killpg(process.pid, number)
+        deadline = time.monotonic() + END_TIMEOUT_S
+        while time.monotonic() < deadline and (process.poll() is None or group_lives(process.pid)):
+            time.sleep(STEP_S)
 
 
 def group_lives(group: int) -> bool:

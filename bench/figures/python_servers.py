@@ -1,0 +1,69 @@
+"""Python's own servers: an asyncio echo with one client, the same on uvloop, and gunicorn under wrk."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+from bench.harness import CLIENTS, ROOT, program_missing, serve_and_load
+from bench.loads import wrk
+from bench.loads.reports import latency_sample
+from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
+
+ROUND_TRIP_BYTES = 2 * 64
+BODY_BYTES = 2
+GUNICORN_CONNECTIONS = 4
+
+
+def library_missing(name: str) -> str | None:
+    """Why a Python library cannot be measured, if so."""
+    return None if find_spec(name) else f"not installed: {name}"
+
+
+def measure_echo(loop: str, variant: Variant, settings: Settings) -> Sample:
+    """A blocking client that sends 64 bytes and waits until they are back."""
+
+    def server(_directory: Path, port: int) -> list[str]:
+        return [sys.executable, str(CLIENTS / "asyncio_server.py"), str(port), loop]
+
+    def load(port: int, seconds: float) -> list[str]:
+        return [sys.executable, "-m", "bench.clients.echo_client", str(port), str(seconds)]
+
+    return serve_and_load(variant, settings, server, load, partial(latency_sample, bytes_per_sample=ROUND_TRIP_BYTES))
+
+
+def gunicorn(directory: Path, port: int) -> list[str]:
+    """One worker with threads, so that connections are kept."""
+    application = ["--chdir", str(ROOT / "tests" / "programs" / "servers"), "application"]
+    options = ["--workers", "1", "--worker-class", "gthread", "--threads", str(GUNICORN_CONNECTIONS)]
+    address = ["--bind", f"127.0.0.1:{port}", "--worker-tmp-dir", str(directory), "--keep-alive", "60"]
+    return [sys.executable, "-m", "gunicorn", *options, *address, *application]
+
+
+def echo(loop: str, bound: float) -> Figure:
+    """One line of the table."""
+    return Figure(
+        name=f"{loop}_echo",
+        title=f"{loop} echo, 1 client",
+        unit="requests/s",
+        comparisons=(Comparison("requests/s", "kernel", rate_ratio, bound),),
+        measure=partial(measure_echo, loop),
+        missing=partial(library_missing, loop),
+    )
+
+
+FIGURES: Sequence[Figure] = (
+    echo("asyncio", 2),
+    echo("uvloop", 3),
+    Figure(
+        name="gunicorn",
+        title=f"gunicorn, {GUNICORN_CONNECTIONS} connections",
+        unit="requests/s",
+        comparisons=(Comparison("requests/s", "kernel", rate_ratio, 1, whole_interval=True),),
+        measure=partial(wrk.measure, gunicorn, "/", BODY_BYTES, GUNICORN_CONNECTIONS),
+        missing=lambda: library_missing("gunicorn") or program_missing("wrk"),
+    ),
+)
