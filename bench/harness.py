@@ -234,7 +234,7 @@ def run_load(variant: Variant, cpu: int, arguments: Sequence[str], seconds: floa
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             cwd=ROOT,
-            env=environment(variant),
+            env=environment(variant.of_load),
             text=True,
             start_new_session=True,
         )

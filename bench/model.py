@@ -11,7 +11,7 @@ import dataclasses
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -31,6 +31,12 @@ class Variant:
     title: str
     byway: bool = False
     profile: str = "default"  # of both ends
+    load_byway: bool | None = None  # the load alone; None: as `byway`
+
+    @property
+    def of_load(self) -> Variant:
+        """How the load runs."""
+        return self if self.load_byway is None else replace(self, byway=self.load_byway)
 
 
 KERNEL = Variant("kernel", "kernel")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from bench.figures import (
     connections,
     http_servers,
+    idle,
     java,
+    kernel_paths,
     measuring,
     memcached,
     messages,
@@ -15,6 +17,7 @@ from bench.figures import (
     redis,
     round_trip,
     stream,
+    transfers,
 )
 from bench.model import Figure
 
@@ -33,5 +36,8 @@ def all_figures() -> list[Figure]:
         *measuring.FIGURES,
         stream.FIGURE,
         *messages.FIGURES,
+        *transfers.FIGURES,
         connections.FIGURE,
+        *kernel_paths.FIGURES,
+        idle.FIGURE,
     ]

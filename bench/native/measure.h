@@ -88,6 +88,12 @@ static inline void samples_add(struct samples *samples, uint64_t ticks)
 	samples->ticks[samples->count++] = ticks < UINT32_MAX ? (uint32_t)ticks : UINT32_MAX;
 }
 
+/* How long the run has lasted. */
+static inline double samples_seconds(const struct samples *samples)
+{
+	return (double)(measure_ns() - samples->first_ns) / 1e9;
+}
+
 /* Whether the run has lasted `seconds`, or has no room left. Looks at the slow clock once in 256 samples. */
 static inline int samples_done(const struct samples *samples, double seconds)
 {
@@ -95,7 +101,7 @@ static inline int samples_done(const struct samples *samples, double seconds)
 		return 1;
 	if (samples->count % 256)
 		return 0;
-	return (double)(measure_ns() - samples->first_ns) >= seconds * 1e9;
+	return samples_seconds(samples) >= seconds;
 }
 
 static inline int samples_compare(const void *left, const void *right)
