@@ -53,10 +53,10 @@ def processors() -> tuple[int, int]:
 
 
 @contextmanager
-def pinned(cpu: int) -> Iterator[None]:
-    """What is started inside inherits the pinning, from its first instruction."""
+def pinned(cpu: int | None) -> Iterator[None]:
+    """What is started inside inherits the pinning, from its first instruction. None: no pinning."""
     before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
+    os.sched_setaffinity(0, before if cpu is None else {cpu})
     try:
         yield
     finally:
@@ -225,7 +225,7 @@ def serving(variant: Variant, settings: Settings, command: ServerCommand) -> Ite
             end_group(process)
 
 
-def run_load(variant: Variant, cpu: int, arguments: Sequence[str], seconds: float) -> str:
+def run_load(variant: Variant, cpu: int | None, arguments: Sequence[str], seconds: float) -> str:
     """Runs a load to its end and returns what it printed."""
     with pinned(cpu):
         process = subprocess.Popen(

@@ -94,8 +94,8 @@ class Settings:
 
     rounds: int
     seconds: float  # how long a load should run
-    server_cpu: int
-    load_cpu: int
+    server_cpu: int | None  # None: where the system puts it
+    load_cpu: int | None
     build: Path  # where compiled programs are kept
 
 

@@ -17,6 +17,7 @@ from bench.figures import (
     redis,
     round_trip,
     stream,
+    together,
     transfers,
 )
 from bench.model import Figure
@@ -40,4 +41,5 @@ def all_figures() -> list[Figure]:
         connections.FIGURE,
         *kernel_paths.FIGURES,
         idle.FIGURE,
+        together.FIGURE,
     ]
