@@ -161,6 +161,21 @@ def http_post(host: str, port: int, rounds: int, size: int) -> None:
     connection.close()
 
 
+# -- any ---------------------------------------------------------------------------------------------------------------
+
+
+def hold(host: str, port: int, request: str) -> None:
+    """Asks a few times, and keeps the connection until it is ended."""
+    with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(20):
+            connection.sendall(request.encode())
+            assert connection.recv(4096)
+        print("holding", flush=True)
+        connection.settimeout(None)
+        connection.recv(1)
+
+
 KINDS: dict[str, Callable[..., None]] = {
     "redis-values": redis_values,
     "redis-pipeline": redis_pipeline,
@@ -170,6 +185,7 @@ KINDS: dict[str, Callable[..., None]] = {
     "http-keepalive": http_keepalive,
     "http-urllib": http_urllib,
     "http-post": http_post,
+    "hold": hold,
 }
 
 
