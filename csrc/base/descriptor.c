@@ -68,6 +68,68 @@ void descriptor_own_close(int fd)
 	sys_close(fd);
 }
 
+/* -- select(2) ---------------------------------------------------------------------------------------------------------- */
+
+#define LIST_BYTES 4096
+#define TABLE_LEAST 64 /* how the kernel's tables grow: fs/file.c */
+#define TABLE_STEP 128
+
+struct listed {
+	uint64_t inode;
+	int64_t next;
+	uint16_t bytes;
+	uint8_t type;
+	char name[];
+};
+
+static int number_of(const char *name)
+{
+	int number = 0;
+
+	for (; *name >= '0' && *name <= '9'; name++)
+		number = number * 10 + (*name - '0');
+	return number;
+}
+
+static int is_programs(int fd)
+{
+	return descriptor_kind(descriptor_entry(fd)) != DESCRIPTOR_OWN;
+}
+
+/* The highest descriptor of the program's; -1: /proc does not tell. */
+static int programs_highest(void)
+{
+	_Alignas(struct listed) char list[LIST_BYTES];
+	long directory = SYS3(SYS_open, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0), bytes;
+	int found = -1;
+
+	if (directory < 0)
+		return -1;
+	while ((bytes = SYS3(SYS_getdents64, directory, list, sizeof(list))) > 0)
+		for (long at = 0; at < bytes; at += ((struct listed *)(void *)(list + at))->bytes) {
+			int fd = number_of(((struct listed *)(void *)(list + at))->name);
+
+			if (fd > found && fd != directory && is_programs(fd))
+				found = fd;
+		}
+	sys_close((int)directory);
+	return found;
+}
+
+int descriptor_select_count(int count)
+{
+	int most = TABLE_LEAST, found;
+
+	if (is_programs(count - 1) && sys_fcntl(count - 1, F_GETFD, 0) >= 0) /* it knows what it asks for */
+		return count;
+	found = programs_highest();
+	if (found < 0)
+		return count;
+	while (most <= found)
+		most = most < TABLE_STEP ? TABLE_STEP : 2 * most;
+	return count < most ? count : most;
+}
+
 int descriptor_is_inherited(int fd)
 {
 	long flags = sys_fcntl(fd, F_GETFD, 0);

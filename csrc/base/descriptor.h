@@ -42,6 +42,11 @@ int descriptor_highest(void);
 int descriptor_own(long fd);
 void descriptor_own_close(int fd);
 
+/* How many descriptors select(2) looks at for a program that asks for `count`: no more than the program's table would have,
+ * which need not be as large as Byway's own high numbers have made it. (Old programs ask for getdtablesize(3), with sets that
+ * are smaller.) */
+int descriptor_select_count(int count);
+
 /* A new program would have `fd`: it is open, and not close-on-exec. */
 int descriptor_is_inherited(int fd);
 /* Over exec: `fd`, Byway's own, stays open in the new image, or no longer does. */

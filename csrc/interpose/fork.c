@@ -32,16 +32,17 @@ static void before_fork(void)
 	for (int fd = 0; arena && child == ARENA_NONE && fd <= descriptor_highest(); fd++)
 		if (sock_of(fd))
 			sock_never(sock_of(fd), fd, reason_table_full);
-	child_slot = child;
 	epoll_fork_prepare();
 	sock_fork_prepare();
-	signal_fork_prepare();
+	child_slot = child; /* last: until now a handler may have made a child of its own */
 }
 
 static void after_in_parent(void)
 {
-	signal_fork_parent();
-	sock_fork_parent();
+	uint32_t child = child_slot;
+
+	sock_fork_parent(); /* signals that were held back come, and a handler may fork */
+	child_slot = child;
 }
 
 static void after_in_child(void)

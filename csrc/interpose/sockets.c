@@ -126,8 +126,7 @@ APART int shutdown_ours(struct sock *sock, int fd, int how)
 		return REAL(shutdown)(fd, how);
 	if (sock_enter(sock, fd)) {
 		local_check_end(&sock->end, fd); /* ENOTCONN after a reset */
-		local_shutdown(&sock->end, how);
-		result = REAL(shutdown)(fd, how);
+		result = (int)interpose_result(local_shutdown(&sock->end, fd, how));
 		epoll_edge(sock, ~0u);
 		return result;
 	}

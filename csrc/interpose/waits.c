@@ -126,6 +126,8 @@ EXPORT int select(int count, fd_set *reads, fd_set *writes, fd_set *errors, stru
 	uint64_t deadline_ns;
 	long result;
 
+	if (unlikely(count > FD_SETSIZE))
+		count = descriptor_select_count(count);
 	if (likely(count <= 0 || !poll_select_concerns_us(count, reads, writes, errors)))
 		return REAL(select)(count, reads, writes, errors, timeout);
 	if (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))
@@ -146,6 +148,8 @@ EXPORT_AS(__select, select);
 EXPORT int pselect(int count, fd_set *reads, fd_set *writes, fd_set *errors, const struct timespec *timeout,
                    const sigset_t *mask)
 {
+	if (unlikely(count > FD_SETSIZE))
+		count = descriptor_select_count(count);
 	if (likely(count <= 0 || !time_is_good(timeout) || !poll_select_concerns_us(count, reads, writes, errors)))
 		return REAL(pselect)(count, reads, writes, errors, timeout, mask);
 	return (int)interpose_result(poll_select(count, reads, writes, errors, sleep_deadline(timeout), mask));

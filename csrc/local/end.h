@@ -140,8 +140,8 @@ int local_believe_end(struct local_end *end, int fd);
 
 /* -- ends, section 7 -------------------------------------------------------------------------------------------------- */
 
-/* Before the kernel's shutdown(2) with `how`. */
-void local_shutdown(struct local_end *end, int how);
+/* shutdown(2), and what belongs to it. What the kernel says: 0, or a negative errno. */
+long local_shutdown(struct local_end *end, int fd, int how);
 /* Before the kernel's close(2) of this process's last descriptor. `sole`: no other living process holds the socket. */
 void local_close(struct local_end *end, int fd, int sole);
 /* Before an exec that closes the descriptor, as before a close; and when the exec failed after all: the socket goes on, by

@@ -222,7 +222,7 @@ static void take_back_complete(struct local_end *end, int fd)
 	if (head & SHM_HEAD_TAKEN) {
 		sent -= end->tx->change_offset[(changes - 1) % SHM_CHANGES_MAX];
 		untake(end, fd, head, sent < unread ? sent : unread);
-	} else if (tail != (end->tx->change_offset[changes % SHM_CHANGES_MAX] & SHM_OFFSET_MASK)) {
+	} else if (unread) {
 		ring_goes_on(end, sent);
 	}
 }
@@ -377,10 +377,23 @@ static void half_close(struct local_end *end)
 	CRASH_POINT(shutdown_moved);
 }
 
-void local_shutdown(struct local_end *end, int how)
+/* In the sender's section: a receiver that hands back has the kernel's bytes in its hands, and must be able to send them. */
+static long kernel_shutdown(struct local_end *end, int fd, int how)
+{
+	long result;
+
+	local_lock_writer(end);
+	local_sender_enter(end);
+	result = SYS2(SYS_shutdown, fd, how);
+	local_sender_leave(end);
+	local_unlock_writer(end);
+	return result;
+}
+
+long local_shutdown(struct local_end *end, int fd, int how)
 {
 	if (local_is_relayed(end))
-		return;
+		return SYS2(SYS_shutdown, fd, how);
 	if (how == SHUT_RD || how == SHUT_RDWR)
 		fetch_or(&end->socket->flags, SOCK_SHUT_RECEIVE);
 	if (how == SHUT_WR || how == SHUT_RDWR) {
@@ -390,6 +403,7 @@ void local_shutdown(struct local_end *end, int how)
 		local_unlock_writer(end);
 	}
 	revoke_for_good(end);
+	return kernel_shutdown(end, fd, how);
 }
 
 int local_has_half_closed(const struct local_end *end)

@@ -371,7 +371,7 @@ int local_hand_back(struct local_end *end, int fd)
 	if (sender < 0)
 		return 0;
 	local_lock_reader(end);
-	if (!local_is_relayed(end) && !local_claim_has_broken(end)) {
+	if (!load_relaxed(&end->left) && !local_claim_has_broken(end)) {
 		if (load_acquire(&end->rx->tail) & SHM_TAIL_NEVER && claim(end)) /* as in local_request_resend */
 			done = hand_back(end, fd, sender);
 		unclaim(end);

@@ -262,6 +262,12 @@ static long ring_empty(struct local_end *end, int fd, int hurried)
 	return said;
 }
 
+/* A distance to a change that lies behind `head`: its sender has taken bytes back (section 7). */
+static int is_behind(uint64_t distance)
+{
+	return distance > SHM_OFFSET_MASK / 2;
+}
+
 static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tail, uint64_t taken, uint64_t changes,
                       struct cursor *to, int hurried)
 {
@@ -269,7 +275,7 @@ static long ring_turn(struct local_end *end, int fd, uint64_t head, uint64_t tai
 	uint64_t limit = SHM_OFFSET_MASK & (taken < changes ? end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] : tail);
 	uint64_t available = (limit - offset) & SHM_OFFSET_MASK;
 
-	if (taken < changes && (available == 0 || available > SHM_OFFSET_MASK / 2)) {
+	if (taken < changes && (available == 0 || is_behind(available))) {
 		pass_change(end, taken);
 		return LOOK_AGAIN;
 	}
@@ -551,6 +557,9 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 		uint64_t length = turn & 1 ? ((turn < changes ? limit : tail) - ring_at) & SHM_OFFSET_MASK
 		                           : (turn < changes ? limit - position : UINT64_MAX);
 
+		if (turn & 1 && turn < changes &&
+		    is_behind(length)) /* its bytes were taken back, the first of them sent again */
+			length = 0;
 		if (turn & 1 && unlikely(length > end->ring_bytes)) {
 			local_protocol_error(end); /* the next receive tells of it */
 			step = -EAGAIN;
@@ -582,9 +591,10 @@ static long peek_settle(struct local_end *end, int fd)
 		if (unlikely(changes_are_nonsense(end, taken, changes)))
 			continue;
 		if (taken & 1) {
-			if (local_ring_unread(end) && (taken == changes || ((end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] -
-			                                                     load_relaxed(&end->rx->head)) &
-			                                                    SHM_OFFSET_MASK)))
+			uint64_t left = (end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - load_relaxed(&end->rx->head)) &
+			                SHM_OFFSET_MASK;
+
+			if (local_ring_unread(end) && (taken == changes || (left && !is_behind(left))))
 				return 1;
 			if (taken == changes || load_relaxed(&end->rx->head) & SHM_HEAD_TAKEN) {
 				long said = ring_empty(end, fd, 0);

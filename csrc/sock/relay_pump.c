@@ -360,8 +360,7 @@ static void up_ended(struct pump *pump)
 		return;
 	}
 	if (pump->ask_ms && !pump->up.passed) {
-		local_shutdown(&pump->sock->end, SHUT_WR);
-		SYS2(SYS_shutdown, pump->old, SHUT_WR);
+		local_shutdown(&pump->sock->end, pump->old, SHUT_WR);
 		pump->up.passed = 1;
 	}
 	pump->ask_ms = pump->ask_ms ? pump->ask_ms * 2 : 1;

@@ -8,7 +8,8 @@
 
 #include "base/fault.h"
 #include "base/real.h"
-#include "base/spinlock.h"
+#include "base/critical.h"
+#include "base/cpu.h"
 #include "base/sys.h"
 
 #define SIGNALS 65
@@ -19,7 +20,10 @@ static struct {
 	uint32_t known; /* slots[current] is what the program believes */
 } actions[SIGNALS];
 
-static struct spinlock actions_lock;
+/* The process that changes the table now; 0: none. Not held over fork, where another thread may wait for libc's locks while
+ * its handler calls sigaction(2): a child that finds it held by another process takes it over. */
+static uint32_t actions_owner;
+static int actions_changing; /* the signal whose action is being changed */
 static uint32_t copies_guarded;
 
 static void entry(int number, siginfo_t *info, void *context);
@@ -80,6 +84,43 @@ static int action_of_vforked(int number, const struct sigaction *action, struct 
 	return result;
 }
 
+/* `actions_owner` is held by a thread of the parent that is not here. */
+static void install_again(void)
+{
+	int number = actions_changing;
+
+	if (number && actions[number].known)
+		install(number, &actions[number].slots[actions[number].current]);
+}
+
+static void actions_acquire(int number)
+{
+	uint32_t own = (uint32_t)sys_getpid();
+
+	critical_enter();
+	for (unsigned tries = 0;; tries++) {
+		uint32_t owner = 0;
+
+		if (compare_swap(&actions_owner, &owner, own))
+			break;
+		if (owner && owner != own && compare_swap(&actions_owner, &owner, own)) {
+			install_again();
+			break;
+		}
+		cpu_pause();
+		if (tries > 100)
+			SYS0(SYS_sched_yield);
+	}
+	actions_changing = number;
+}
+
+static void actions_release(void)
+{
+	actions_changing = 0;
+	store_release(&actions_owner, 0);
+	critical_leave();
+}
+
 int signal_action(int number, const struct sigaction *action, struct sigaction *old)
 {
 	struct sigaction before, copy;
@@ -91,7 +132,7 @@ int signal_action(int number, const struct sigaction *action, struct sigaction *
 		return REAL(sigaction)(number, action, old);
 	if (action)
 		copy = *action;
-	spinlock_acquire(&actions_lock);
+	actions_acquire(number);
 	learn(number);
 	before = actions[number].slots[actions[number].current];
 	if (action) {
@@ -100,7 +141,7 @@ int signal_action(int number, const struct sigaction *action, struct sigaction *
 		if (result)
 			remember(number, &before);
 	}
-	spinlock_release(&actions_lock);
+	actions_release();
 	if (!result && old)
 		*old = before;
 	return result;
@@ -108,7 +149,7 @@ int signal_action(int number, const struct sigaction *action, struct sigaction *
 
 void signal_guard_copies(void)
 {
-	spinlock_acquire(&actions_lock);
+	actions_acquire(SIGSEGV);
 	if (!copies_guarded) {
 		copies_guarded = 1;
 		learn(SIGSEGV);
@@ -116,22 +157,15 @@ void signal_guard_copies(void)
 		install(SIGSEGV, &actions[SIGSEGV].slots[actions[SIGSEGV].current]);
 		install(SIGBUS, &actions[SIGBUS].slots[actions[SIGBUS].current]);
 	}
-	spinlock_release(&actions_lock);
-}
-
-void signal_fork_prepare(void)
-{
-	spinlock_acquire(&actions_lock);
-}
-
-void signal_fork_parent(void)
-{
-	spinlock_release(&actions_lock);
+	actions_release();
 }
 
 void signal_fork_child(void)
 {
-	actions_lock.held = 0;
+	if (load_relaxed(&actions_owner)) {
+		actions_acquire(0);
+		actions_release();
+	}
 }
 
 /* The program has no handler for its fault: let the kernel do what it would have done. */

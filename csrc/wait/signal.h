@@ -17,9 +17,7 @@ int signal_action(int number, const struct sigaction *action, struct sigaction *
 /* From the start of the library on: faults in copies are recognised. */
 void signal_guard_copies(void);
 
-/* Around fork: a child sees the actions whole. */
-void signal_fork_prepare(void);
-void signal_fork_parent(void);
+/* In a forked child: it sees the actions whole. */
 void signal_fork_child(void);
 
 /* What had arrived when a call began. */

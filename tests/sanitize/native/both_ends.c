@@ -146,8 +146,7 @@ static void send_all(struct side *side, const uint8_t *bytes, size_t count)
 
 static void half_close(struct side *side)
 {
-	local_shutdown(&side->sock->end, SHUT_WR);
-	shutdown(side->fd, SHUT_WR);
+	local_shutdown(&side->sock->end, side->fd, SHUT_WR);
 }
 
 static void *writer(void *argument)
