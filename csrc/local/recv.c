@@ -578,6 +578,15 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 	return to->left < wanted ? (long)(wanted - to->left) : step;
 }
 
+/* Of the change after turn `taken`, which the sender has counted. */
+static int change_is_ahead(const struct local_end *end, uint64_t taken)
+{
+	uint64_t offset = end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX];
+	uint64_t distance = (offset - load_relaxed(&end->rx->head)) & SHM_OFFSET_MASK;
+
+	return distance && !is_behind(distance);
+}
+
 /* Passes changes that are due and finds out whether anything is there, without taking a byte. */
 static long peek_settle(struct local_end *end, int fd)
 {
@@ -591,10 +600,7 @@ static long peek_settle(struct local_end *end, int fd)
 		if (unlikely(changes_are_nonsense(end, taken, changes)))
 			continue;
 		if (taken & 1) {
-			uint64_t left = (end->rx->change_offset[(taken + 1) % SHM_CHANGES_MAX] - load_relaxed(&end->rx->head)) &
-			                SHM_OFFSET_MASK;
-
-			if (local_ring_unread(end) && (taken == changes || (left && !is_behind(left))))
+			if (local_ring_unread(end) && (taken == changes || change_is_ahead(end, taken)))
 				return 1;
 			if (taken == changes || load_relaxed(&end->rx->head) & SHM_HEAD_TAKEN) {
 				long said = ring_empty(end, fd, 0);
