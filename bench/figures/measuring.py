@@ -13,6 +13,7 @@ from bench.harness import program_missing, serve_and_load
 from bench.model import BenchError, Comparison, Figure, RoundSamples, Sample, Settings, Variant, need, rate_ratio
 
 SOCKPERF_MESSAGE_BYTES = 14  # its default
+SOCKPERF_RATE_MAX = 500_000  # round trips a second: without a limit Byway's are more than its own table holds
 
 
 def iperf3(_directory: Path, port: int) -> list[str]:
@@ -36,7 +37,8 @@ def sockperf(_directory: Path, port: int) -> list[str]:
 
 def sockperf_load(port: int, seconds: float) -> list[str]:
     duration = str(max(1, math.ceil(seconds)))
-    return ["sockperf", "ping-pong", "--tcp", "-i", "127.0.0.1", "-p", str(port), "--time", duration]
+    limit = ["--time", duration, "--mps", str(SOCKPERF_RATE_MAX)]
+    return ["sockperf", "ping-pong", "--tcp", "-i", "127.0.0.1", "-p", str(port), *limit]
 
 
 def parse_sockperf(output: str) -> Sample:

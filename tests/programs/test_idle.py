@@ -17,6 +17,7 @@ from tests.programs.ring import wait_ring_bytes
 
 pytestmark = [
     pytest.mark.programs,
+    pytest.mark.slow,
     pytest.mark.timeout(240),
     pytest.mark.skipif(bool(harness.byway_missing()), reason=str(harness.byway_missing())),
 ]
