@@ -113,6 +113,5 @@ int process_is_ending(long id)
 	if (is_unused(id))
 		return 1;
 	line = stat_read(id);
-	/* A thread that has called pthread_exit is ending too, and has ended, while others go on. */
-	return has_ended(&line) ? line.threads <= 1 : (line.flags & FLAG_EXITING) != 0;
+	return has_ended(&line) || (line.flags & FLAG_EXITING) != 0;
 }
