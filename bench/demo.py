@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.figures import echo, redis
 from bench.harness import ROOT, busy_processors, byway_missing, end_on_signals, machine, processors, run_figure
 from bench.model import Figure, FigureResult, Settings
-from bench.report import NOTHING, TIMES, digits, libraries_missing
+from bench.report import NOTHING, TIMES, libraries_missing
+from byway.bench.report import digits
 
 PICTURE = ROOT / "build" / "demo.png"
 ROUNDS = 5

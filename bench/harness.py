@@ -33,6 +33,7 @@ from byway.shm import members
 ROOT = Path(__file__).resolve().parent.parent
 NATIVE = ROOT / "bench" / "native"
 CLIENTS = ROOT / "bench" / "clients"
+SERVERS = ROOT / "tests" / "programs" / "servers"  # the same as the tests have
 PRELOAD = native.path(native.PRELOAD_LIBRARY)
 
 START_TIMEOUT_S = 10.0

@@ -88,6 +88,11 @@ def rate_ratio(samples: RoundSamples) -> float:
     return need(samples[BYWAY.name].rate_per_s) / need(samples[KERNEL.name].rate_per_s)
 
 
+def p50_ratio(samples: RoundSamples) -> float:
+    """How many times as long the kernel takes."""
+    return need(samples[KERNEL.name].p50_us) / need(samples[BYWAY.name].p50_us)
+
+
 @dataclass(frozen=True)
 class Settings:
     """What holds for a whole run."""

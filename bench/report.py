@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.model import FigureResult, Ratio, Report, rounds_of
+from byway.bench.report import digits
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,13 +41,6 @@ class Row:
 
 
 HEADINGS = Row("figure", "kernel (median · p99)", "Byway (median · p99)", "ratio [95 %]", "target", "met")
-
-
-def digits(value: float) -> str:
-    """Three significant digits, with thousands separated, and never an exponent."""
-    if value >= 1000:
-        return f"{float(f'{value:.3g}'):,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def measured(result: FigureResult, variant: str, placement: str = "") -> str:

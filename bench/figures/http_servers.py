@@ -7,29 +7,11 @@ from functools import partial
 from pathlib import Path
 
 from bench.figures import nginx
-from bench.harness import ROOT, free_port, program_missing
+from bench.harness import SERVERS, free_port, program_missing
 from bench.loads import wrk
 from bench.model import Comparison, Figure, rate_ratio
 
-NODE_SERVER = ROOT / "tests" / "programs" / "servers" / "node_http.js"
 NODE_BODY_BYTES = 64
-
-HAPROXY_CONFIGURATION = """
-global
-    nbthread 1
-    maxconn 1000
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 60s
-    timeout server 60s
-frontend front
-    bind 127.0.0.1:{port}
-    default_backend back
-backend back
-    http-reuse always
-    server nginx 127.0.0.1:{behind}
-"""
 
 
 def haproxy_before_nginx(directory: Path, port: int) -> list[str]:
@@ -37,14 +19,14 @@ def haproxy_before_nginx(directory: Path, port: int) -> list[str]:
     behind = free_port()
     (directory / "nginx").mkdir()
     configuration = directory / "haproxy.cfg"
-    configuration.write_text(HAPROXY_CONFIGURATION.format(port=port, behind=behind))
+    configuration.write_text((SERVERS / "haproxy.cfg").read_text().format(threads=1, port=port, behind=behind))
     first = " ".join(nginx.server(directory / "nginx", behind))
     return ["sh", "-c", f"{first} & exec haproxy -db -f {configuration}"]
 
 
 def node(_directory: Path, port: int) -> list[str]:
     """Node's own http module."""
-    return ["node", str(NODE_SERVER), str(port)]
+    return ["node", str(SERVERS / "node_http.js"), str(port)]
 
 
 FIGURES: Sequence[Figure] = (

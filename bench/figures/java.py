@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.harness import ROOT, program_missing, serve_and_load
+from bench.harness import SERVERS, program_missing, serve_and_load
 from bench.loads.reports import latency_sample
 from bench.model import BenchError, Comparison, Figure, Sample, Settings, Variant, rate_ratio
 
-SOURCE = ROOT / "tests" / "programs" / "servers" / "JavaEcho.java"
+SOURCE = SERVERS / "JavaEcho.java"
 ROUND_TRIP_BYTES = 2 * 64
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.harness import compiled, compiler_missing, serve_and_load
 from bench.loads.reports import latency_sample
-from bench.model import BYWAY, KERNEL, Comparison, Figure, RoundSamples, Sample, Settings, Variant, need, rate_ratio
+from bench.model import BYWAY, KERNEL, Comparison, Figure, Sample, Settings, Variant, p50_ratio, rate_ratio
 
 ROUND_TRIP_BYTES = 2 * 64
 REST_US = 2000  # longer than any spinning of the default options
@@ -29,11 +29,6 @@ def measure(rest_us: int, variant: Variant, settings: Settings) -> Sample:
         return [program, "client", str(port), "blocking", str(seconds), *rest]
 
     return serve_and_load(variant, settings, server, load, partial(latency_sample, bytes_per_sample=ROUND_TRIP_BYTES))
-
-
-def times_faster(samples: RoundSamples) -> float:
-    """How many times as long the kernel takes."""
-    return need(samples[KERNEL.name].p50_us) / need(samples[BYWAY.name].p50_us)
 
 
 def one_end(name: str, title: str, variant: Variant) -> Figure:
@@ -58,7 +53,7 @@ FIGURES: Sequence[Figure] = (
         name="asleep",
         title=f"64-byte round trip, both ends asleep before ({REST_US / 1000:g} ms)",
         unit="",
-        comparisons=(Comparison("p50", "kernel", times_faster, 1),),
+        comparisons=(Comparison("p50", "kernel", p50_ratio, 1),),
         measure=partial(measure, REST_US),
         missing=compiler_missing,
         rounds_factor=2,

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.harness import program_missing, serve_and_load
-from bench.model import BenchError, Comparison, Figure, RoundSamples, Sample, Settings, Variant, need, rate_ratio
+from bench.model import BenchError, Comparison, Figure, Sample, Settings, Variant, p50_ratio, rate_ratio
 
 SOCKPERF_MESSAGE_BYTES = 14  # its default
 SOCKPERF_RATE_MAX = 500_000  # round trips a second: without a limit Byway's are more than its own table holds
@@ -54,11 +54,6 @@ def parse_sockperf(output: str) -> Sample:
     )
 
 
-def times_faster(samples: RoundSamples) -> float:
-    """How many times as long the kernel takes."""
-    return need(samples["kernel"].p50_us) / need(samples["byway"].p50_us)
-
-
 def measure_iperf3(variant: Variant, settings: Settings) -> Sample:
     return serve_and_load(variant, settings, iperf3, iperf3_load, parse_iperf3)
 
@@ -81,7 +76,7 @@ FIGURES: Sequence[Figure] = (
         name="sockperf",
         title="sockperf ping-pong, round trip",
         unit="",
-        comparisons=(Comparison("p50", "kernel", times_faster, 1, whole_interval=True),),
+        comparisons=(Comparison("p50", "kernel", p50_ratio, 1, whole_interval=True),),
         measure=measure_sockperf,
         missing=partial(program_missing, "sockperf"),
     ),

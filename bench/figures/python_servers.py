@@ -8,7 +8,7 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.harness import CLIENTS, ROOT, program_missing, serve_and_load
+from bench.harness import SERVERS, program_missing, serve_and_load
 from bench.loads import wrk
 from bench.loads.reports import latency_sample
 from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
@@ -27,7 +27,7 @@ def measure_echo(loop: str, variant: Variant, settings: Settings) -> Sample:
     """A blocking client that sends 64 bytes and waits until they are back."""
 
     def server(_directory: Path, port: int) -> list[str]:
-        return [sys.executable, str(CLIENTS / "asyncio_server.py"), str(port), loop]
+        return [sys.executable, str(SERVERS / "asyncio_echo.py"), "serve-protocol", str(port), loop]
 
     def load(port: int, seconds: float) -> list[str]:
         return [sys.executable, "-m", "bench.clients.echo_client", str(port), str(seconds)]
@@ -37,7 +37,7 @@ def measure_echo(loop: str, variant: Variant, settings: Settings) -> Sample:
 
 def gunicorn(directory: Path, port: int) -> list[str]:
     """One worker with threads, so that connections are kept."""
-    application = ["--chdir", str(ROOT / "tests" / "programs" / "servers"), "application"]
+    application = ["--chdir", str(SERVERS), "application"]
     options = ["--workers", "1", "--worker-class", "gthread", "--threads", str(GUNICORN_CONNECTIONS)]
     address = ["--bind", f"127.0.0.1:{port}", "--worker-tmp-dir", str(directory), "--keep-alive", "60"]
     return [sys.executable, "-m", "gunicorn", *options, *address, *application]

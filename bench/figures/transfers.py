@@ -13,29 +13,10 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.harness import program_missing, run_load, serving
+from bench.harness import SERVERS, program_missing, run_load, serving
 from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
 
 MEGABYTES = 128
-SSHD_CONFIGURATION = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {directory}/host
-AuthorizedKeysFile {directory}/user.pub
-StrictModes no
-PidFile none
-PermitRootLogin yes
-UsePAM no
-"""
-RSYNCD_CONFIGURATION = """
-port = {port}
-address = 127.0.0.1
-use chroot = no
-[files]
-  path = {directory}
-  read only = no
-{user}
-"""
 
 
 def make_file(directory: Path) -> None:
@@ -54,7 +35,7 @@ def sshd(directory: Path, port: int) -> list[str]:
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(directory / name)]
         subprocess.run(command, check=True)
     configuration = directory / "sshd_config"
-    configuration.write_text(SSHD_CONFIGURATION.format(directory=directory, port=port))
+    configuration.write_text((SERVERS / "sshd_config").read_text().format(directory=directory, port=port))
     return [shutil.which("sshd", path="/usr/sbin:/usr/local/sbin") or "sshd", "-D", "-e", "-f", str(configuration)]
 
 
@@ -68,9 +49,9 @@ def ssh(directory: Path, port: int) -> list[str]:
 
 def rsyncd(directory: Path, port: int) -> list[str]:
     make_file(directory)
-    user = "  uid = root\n  gid = root" if os.geteuid() == 0 else ""
+    user = "  uid = root\n  gid = root\n" if os.geteuid() == 0 else ""
     configuration = directory / "rsyncd.conf"
-    configuration.write_text(RSYNCD_CONFIGURATION.format(directory=directory, port=port, user=user))
+    configuration.write_text((SERVERS / "rsyncd.conf").read_text().format(directory=directory, port=port) + user)
     return ["rsync", "--daemon", "--no-detach", "--config", str(configuration)]
 
 

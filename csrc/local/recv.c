@@ -557,8 +557,7 @@ static long peek_turns(struct local_end *end, int fd, uint64_t taken, uint64_t p
 		uint64_t length = turn & 1 ? ((turn < changes ? limit : tail) - ring_at) & SHM_OFFSET_MASK
 		                           : (turn < changes ? limit - position : UINT64_MAX);
 
-		if (turn & 1 && turn < changes &&
-		    is_behind(length)) /* its bytes were taken back, the first of them sent again */
+		if (turn & 1 && turn < changes && is_behind(length)) /* its bytes were taken back */
 			length = 0;
 		if (turn & 1 && unlikely(length > end->ring_bytes)) {
 			local_protocol_error(end); /* the next receive tells of it */

@@ -6,10 +6,10 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/fault.h"
-#include "base/real.h"
 #include "base/critical.h"
 #include "base/cpu.h"
+#include "base/fault.h"
+#include "base/real.h"
 #include "base/sys.h"
 
 #define SIGNALS 65

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from byway.bench.processes import tree
 from tests.killing.setups import LOAD_S, SETUPS, Setup
 from tests.programs import harness
 from tests.programs.harness import KERNEL, Program, Programs, World
@@ -91,25 +92,16 @@ def server_outcome(setup: Setup, group: Programs, server: Program, port: int) ->
     return "does not answer"
 
 
-def descendants(pid: int) -> list[int]:
-    found = [pid]
-    for each in found:  # grows while it is walked
-        with suppress(OSError):
-            for task in Path(f"/proc/{each}/task").iterdir():
-                found += map(int, (task / "children").read_text().split())
-    return found[1:]
-
-
 def victim_of(case: Case, server: Program, load: Program) -> int:
     if case.victim == "load":
         return load.pid
-    workers = descendants(server.pid) if case.victim == "worker" else []
+    workers = tree(server.pid)[1:] if case.victim == "worker" else []
     return random.Random(case.seed).choice(workers) if workers else server.pid
 
 
 def rings_carry(server: Program) -> bool:
     """Of any process of the server; a family's counters are in the arena of each."""
-    rings = (read_ring(pid) for pid in (server.pid, *descendants(server.pid)))
+    rings = (read_ring(pid) for pid in tree(server.pid))
     return any(ring is not None and ring.sent_bytes > 0 for ring in rings)
 
 

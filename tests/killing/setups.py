@@ -15,7 +15,6 @@ from bench.figures import postgres
 from tests.programs import harness
 
 LOAD_S = 2
-SERVERS = harness.ROOT / "tests" / "programs" / "servers"
 BENCH_CLIENTS = "bench.clients"
 Words = list[str | Path]
 
@@ -29,24 +28,6 @@ http {{
   uwsgi_temp_path {directory}/4; scgi_temp_path {directory}/5;
   server {{ listen 127.0.0.1:{port}; location / {{ return 200 "hello"; }} }}
 }}
-"""
-
-
-HAPROXY = """
-global
-  nbthread 1
-  maxconn 500
-defaults
-  mode http
-  timeout connect 5s
-  timeout client 20s
-  timeout server 20s
-frontend front
-  bind 127.0.0.1:{port}
-  default_backend back
-backend back
-  http-reuse always
-  server nginx 127.0.0.1:{behind}
 """
 
 
@@ -95,23 +76,23 @@ def wrk(port: int) -> Words:
 
 def gunicorn(directory: Path, port: int) -> Words:
     options = ["--workers", "2", "--worker-class", "gthread", "--threads", "8", "--graceful-timeout", "2"]
-    place = ["--bind", f"127.0.0.1:{port}", "--chdir", SERVERS, "--worker-tmp-dir", directory]
+    place = ["--bind", f"127.0.0.1:{port}", "--chdir", harness.SERVERS, "--worker-tmp-dir", directory]
     return [sys.executable, "-m", "gunicorn", *options, *place, "application"]
 
 
 def asyncio(_directory: Path, port: int) -> Words:
-    return [sys.executable, SERVERS / "asyncio_echo.py", "serve-protocol", str(port)]
+    return [sys.executable, harness.SERVERS / "asyncio_echo.py", "serve-protocol", str(port)]
 
 
 def node(_directory: Path, port: int) -> Words:
-    return ["node", SERVERS / "node_http.js", str(port)]
+    return ["node", harness.SERVERS / "node_http.js", str(port)]
 
 
 def haproxy(directory: Path, port: int) -> Words:
     """Before nginx, which a shell starts beside it; both are of the server's process group."""
     behind = harness.free_port()
     configuration = directory / "haproxy.cfg"
-    configuration.write_text(HAPROXY.format(port=port, behind=behind))
+    configuration.write_text((harness.SERVERS / "haproxy.cfg").read_text().format(threads=1, port=port, behind=behind))
     first = shlex.join(map(str, nginx(directory, behind)))
     return ["sh", "-c", f"{first} & exec {harness.program_path('haproxy')} -db -f {configuration}"]
 

@@ -26,6 +26,7 @@ from tests import variant
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests"
 NATIVE = ROOT / "tests" / "native"
+SERVERS = ROOT / "tests" / "programs" / "servers"
 LIBRARY = variant.library()
 CRASH_LIBRARY = LIBRARY if variant.is_sanitized() else variant.library("test")
 

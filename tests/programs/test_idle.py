@@ -25,7 +25,6 @@ pytestmark = [
 IDLE_S = 10.0
 ABOVE_KERNEL_MS = 1.0
 TRIES = 3  # what else runs on the machine costs a program time too: caches, and interrupts on its account
-SERVERS = harness.ROOT / "tests" / "programs" / "servers"
 CLIENT = harness.ROOT / "tests" / "programs" / "clients.py"
 
 NGINX = """
@@ -54,11 +53,11 @@ def nginx(directory: Path, port: int) -> list[str | Path]:
 
 
 def asyncio(_directory: Path, port: int) -> list[str | Path]:
-    return [sys.executable, SERVERS / "asyncio_echo.py", "serve-protocol", str(port)]
+    return [sys.executable, harness.SERVERS / "asyncio_echo.py", "serve-protocol", str(port)]
 
 
 def node(_directory: Path, port: int) -> list[str | Path]:
-    return ["node", SERVERS / "node_net.js", "serve", str(port)]
+    return ["node", harness.SERVERS / "node_net.js", "serve", str(port)]
 
 
 REQUESTS = {redis: "PING\r\n", memcached: "version\r\n", nginx: "GET / HTTP/1.1\r\nHost: x\r\n\r\n"}

@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 Worlds = tuple[World, World]
-SOURCE = harness.ROOT / "tests" / "programs" / "servers" / "JavaEcho.java"
+SOURCE = harness.SERVERS / "JavaEcho.java"
 
 
 @pytest.fixture(scope="module")

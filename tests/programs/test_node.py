@@ -18,12 +18,11 @@ pytestmark = [
 ]
 
 Worlds = tuple[World, World]
-SERVERS = harness.ROOT / "tests" / "programs" / "servers"
 
 
 def start_node(group: Programs, world: World, script: str, *arguments: str) -> tuple[Program, int]:
     port = harness.free_port()
-    server = group.start(["node", SERVERS / script, *arguments, str(port)], world)
+    server = group.start(["node", harness.SERVERS / script, *arguments, str(port)], world)
     server.wait_listening(port)
     return server, port
 
@@ -38,6 +37,6 @@ def test_http(group: Programs, worlds: Worlds) -> None:
 
 def test_net(group: Programs, worlds: Worlds) -> None:
     server, port = start_node(group, worlds[0], "node_net.js", "serve")
-    assert "all came back" in group.run(["node", SERVERS / "node_net.js", "ask", str(port)], worlds[1])
+    assert "all came back" in group.run(["node", harness.SERVERS / "node_net.js", "ask", str(port)], worlds[1])
     check_carrier(server.pid, worlds, sent=1 << 15, received=1 << 15)
     assert server.stop(signal.SIGTERM) == 0, server.output()

@@ -21,12 +21,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.figures import postgres
 from tests import variant
 from tests.programs import harness
 from tests.programs.harness import Program, Programs, World
 from tests.programs.ring import check_carrier
 
-BINARIES = max(Path("/usr/lib/postgresql").glob("*/bin/initdb"), default=Path("/usr/bin/initdb")).parent
+BINARIES = postgres.binaries()
 MISSING = [name for name in ("initdb", "postgres", "pgbench", "psql") if not (BINARIES / name).exists()]
 pytestmark = [
     pytest.mark.programs,

@@ -16,7 +16,6 @@ from tests.programs.ring import check_carrier, client
 pytestmark = [pytest.mark.programs, pytest.mark.timeout(90)]
 
 Worlds = tuple[World, World]
-SERVERS = harness.ROOT / "tests" / "programs" / "servers"
 LOOPS = ["asyncio", *(["uvloop"] if importlib.util.find_spec("uvloop") else [])]
 
 
@@ -27,7 +26,7 @@ def loop_of(loop: str) -> list[str]:
 @pytest.mark.parametrize(("loop", "kind"), list(product(LOOPS, ("serve-protocol", "serve-streams"))))
 def test_echo(group: Programs, worlds: Worlds, loop: str, kind: str) -> None:
     port = harness.free_port()
-    argv = [sys.executable, SERVERS / "asyncio_echo.py"]
+    argv = [sys.executable, harness.SERVERS / "asyncio_echo.py"]
     server = group.start([*argv, kind, str(port), *loop_of(loop)], worlds[0])
     server.wait_listening(port)
     assert "all came back" in group.run([*argv, "ask", str(port), *loop_of(loop)], worlds[1])
@@ -41,7 +40,7 @@ def test_gunicorn(group: Programs, worlds: Worlds, worker: str) -> None:
     """A master and two workers. `sync` closes each connection after its answer: by default it stays in the kernel."""
     port = harness.free_port()
     options = ["--workers", "2", "--worker-class", worker, "--threads", "2", "--bind", f"127.0.0.1:{port}"]
-    argv = [sys.executable, "-m", "gunicorn", *options, "--chdir", SERVERS, "--worker-tmp-dir", group.directory]
+    argv = [sys.executable, "-m", "gunicorn", *options, "--chdir", harness.SERVERS, "--worker-tmp-dir", group.directory]
     server = group.start([*argv, "application"], worlds[0])
     server.wait_listening(port)
     client(group, worlds[1], "http-post", "127.0.0.1", port, 30, 3000)

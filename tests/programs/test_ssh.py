@@ -32,27 +32,6 @@ NO_RSYNC = pytest.mark.skipif(bool(harness.needs("rsync")), reason="not installe
 Worlds = tuple[World, World]
 PRIVILEGES_DIRECTORY = Path("/run/sshd")  # sshd as root wants it; an init script makes it
 
-SSHD_CONFIGURATION = """
-Port {port}
-ListenAddress 127.0.0.1
-HostKey {directory}/host
-AuthorizedKeysFile {directory}/user.pub
-StrictModes no
-PidFile none
-PermitRootLogin yes
-UsePAM no
-Subsystem sftp internal-sftp
-"""
-
-RSYNCD_CONFIGURATION = """
-port = {port}
-address = 127.0.0.1
-use chroot = no
-[files]
-  path = {directory}
-  read only = no
-"""
-
 
 def make_tree(directory: Path) -> Path:
     """Files of many sizes."""
@@ -77,7 +56,7 @@ def start_sshd(group: Programs, world: World) -> tuple[Program, list[str]]:
         command = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", directory / name]
         subprocess.run(command, check=True, timeout=20)
     configuration = directory / "sshd_config"
-    configuration.write_text(SSHD_CONFIGURATION.format(port=port, directory=directory))
+    configuration.write_text((harness.SERVERS / "sshd_config").read_text().format(port=port, directory=directory))
     server = group.start([harness.program_path("sshd"), "-D", "-e", "-f", configuration], world)
     server.wait_listening(port)
     words = [f"Port={port}", f"IdentityFile={directory}/user", "StrictHostKeyChecking=no", "LogLevel=ERROR"]
@@ -137,7 +116,7 @@ def test_rsync_daemon(group: Programs, worlds: Worlds) -> None:
     target = group.directory / "there"
     target.mkdir()
     configuration = group.directory / "rsyncd.conf"
-    configuration.write_text(RSYNCD_CONFIGURATION.format(port=port, directory=group.directory))
+    configuration.write_text((harness.SERVERS / "rsyncd.conf").read_text().format(port=port, directory=group.directory))
     if os.geteuid() == 0:
         configuration.open("a").write("  uid = root\n  gid = root\n")
     server = group.start(["rsync", "--daemon", "--no-detach", "--config", configuration], worlds[0])

@@ -20,7 +20,7 @@ from tests.tools.conftest import Byway
 
 pytestmark = pytest.mark.skipif(bool(harness.byway_missing()), reason=str(harness.byway_missing()))
 
-SERVER = harness.ROOT / "tests" / "programs" / "servers" / "asyncio_echo.py"
+SERVER = harness.SERVERS / "asyncio_echo.py"
 ECHO = [sys.executable, SERVER, "serve-protocol"]
 ASK = [sys.executable, SERVER, "ask"]
 
@@ -45,6 +45,12 @@ SOCKPERF = """sockperf: Summary: Latency is 3.509 usec
 sockperf: ---> percentile 99.000 =   18.677
 sockperf: ---> percentile 50.000 =    0.325
 """
+AB = """Requests per second:    19844.16 [#/sec] (mean)
+Time per request:       0.202 [ms] (mean)
+Time per request:       0.050 [ms] (mean, across all concurrent requests)
+"""
+H2LOAD = "finished in 28.84ms, 104036.62 req/s, 17.86MB/s\n"
+HEY = "Summary:\n  Total:\t0.0712 secs\n  Requests/sec:\t42152.2897\n"
 
 
 @pytest.mark.parametrize(
@@ -55,6 +61,9 @@ sockperf: ---> percentile 50.000 =    0.325
         ("redis-benchmark", REDIS_QUIET, {"requests/s": 37300.5, "p50 latency, µs": 23}),
         ("redis-benchmark", REDIS_CSV, {"requests/s (csv)": 37300.5}),
         ("pgbench", PGBENCH, {"transactions/s": 10581.579095, "mean latency, µs": 95}),
+        ("ab", AB, {"requests/s": 19844.16, "mean latency, µs": 202}),
+        ("h2load", H2LOAD, {"requests/s": 104036.62}),
+        ("hey", HEY, {"requests/s": 42152.2897}),
         ("iperf3", IPERF3, {"bits/s": 14.1e9}),
         ("sockperf", SOCKPERF, {"mean latency, µs": 3.509, "p50 latency, µs": 0.325, "p99 latency, µs": 18.677}),
     ],

@@ -80,9 +80,6 @@ KNOWN: dict[str, Sequence[Metric]] = {  # by the name of the load generator's fi
     ),
     "h2load": (rate("requests/s", rf"^finished in .*?, {NUMBER} req/s"),),
     "hey": (rate("requests/s", rf"Requests/sec:\s*{NUMBER}"),),
-    "memtier_benchmark": (rate("operations/s", rf"^Totals\s+{NUMBER}"),),
-    "memaslap": (rate("operations/s", r"TPS:\s*([0-9]+)"),),
-    "mc-crusher": (),
 }
 
 

@@ -22,7 +22,7 @@ from byway.launch import environment, program
 DESCRIPTION = "Runs a server and its load on the kernel and under Byway in turn, and compares what they do."
 USAGE = "byway bench [OPTIONS] -- SERVER [ARGUMENTS] -- CLIENT [ARGUMENTS]"
 EPILOG = (
-    f"Read without being told: the output of {', '.join(name for name, found in metrics.KNOWN.items() if found)}. "
+    f"Read without being told: the output of {', '.join(metrics.KNOWN)}. "
     "Of any other client the time is compared that it takes; --more and --less point at numbers in its output. "
     "Use a server that stays in the foreground."
 )
@@ -117,7 +117,7 @@ def main(arguments: list[str]) -> int:
     plan = plan_of(wish, server, client)
     signal.signal(signal.SIGTERM, unwind)
     rounds = comparison.measure(plan, lambda done: tell(done, plan.rounds))
-    comparison.check(asked, asked, rounds)
+    comparison.check(asked, rounds)
     found = comparison.compare(rounds, [*asked, *metrics.known(client)])
     show(found, rounds, wish, f"{shlex.join(server)}   ·   {shlex.join(client)}")
     return 0

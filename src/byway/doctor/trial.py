@@ -72,7 +72,7 @@ def run(variables: Mapping[str, str]) -> Outcome:
             port = first_line(server)
             with start([*module, "ask", port], variables) as client:
                 round_trip = float(first_line(client))
-                found = members.report_members([member for member in members.find(server.pid)])
+                found = members.report_members(members.find(server.pid))
                 client.communicate(timeout=TIMEOUT_S)
             server.communicate(timeout=TIMEOUT_S)
         except (ValueError, subprocess.TimeoutExpired) as error:
