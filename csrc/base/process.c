@@ -76,7 +76,7 @@ uint64_t process_start_time(long id)
 
 static int is_unused(long id)
 {
-	return SYS2(SYS_kill, id, 0) == -ESRCH;
+	return id <= 0 || SYS2(SYS_kill, id, 0) == -ESRCH;
 }
 
 static int has_ended(const struct stat_line *line)

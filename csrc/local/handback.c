@@ -39,12 +39,9 @@ static void wait_a_little(void)
 
 /* -- the sender's side --------------------------------------------------------------------------------------------------- */
 
-/* Ids mean the same to both ends: the peer calls itself what the kernel calls it here. */
 static int claimer_is_gone(struct local_end *end, uint32_t claim)
 {
-	if (load_relaxed(&pair_peer(end->pair)->process) != (uint64_t)end->pair->peer_process)
-		return !pair_peer_lives(end->pair);
-	return process_thread_is_gone(claim >> SHM_CLAIM_SHIFT);
+	return end->pair->ids_agree ? process_thread_is_gone(claim >> SHM_CLAIM_SHIFT) : !pair_peer_lives(end->pair);
 }
 
 /* Kept out by `claim`, for `waits` turns so far. Where it will not end by itself: ends it, or the connection. */

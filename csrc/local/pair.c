@@ -406,8 +406,10 @@ int pair_confirm(struct pair *pair, const int *bells, uint32_t bells_count)
 			sys_close(bells[k]);
 	else if (bells_count)
 		error = bells_keep(pair, bells, bells_count);
-	if (bells_count && !error)
+	if (bells_count && !error && !pair->confirmed) {
+		pair->ids_agree = load_acquire(&pair_peer(pair)->process) == (uint64_t)pair->peer_process;
 		store_release(&pair->confirmed, 1);
+	}
 	spinlock_release(&pairs_lock);
 	return error;
 }

@@ -1,5 +1,5 @@
 /* A peer that writes one chosen piece of nonsense into its channel, and what the victim then gets: a reset, and no byte that is
- * not of the ring. `nonsense tail|left|changes`. The peer is a child of the victim's, forked before the connection. */
+ * not of the ring. `nonsense tail|left|changes|claim`. The peer is a child of the victim's, forked before the connection. */
 #define _GNU_SOURCE
 #include "scribble.h"
 #include "wire.h"
@@ -13,6 +13,7 @@
 
 #define WARM_TURNS 60
 #define BYTES (8u << 20)
+#define NO_THREAD 0x1ffffff /* an id above what Linux gives */
 
 static char data[BYTES];
 
@@ -57,6 +58,17 @@ static void write_nonsense(struct shm_channel *of, const char *how)
 	}
 }
 
+/* A take-back under way by a thread that is not there, and ends that say they are of other processes. */
+static void write_claim(struct shm_channel *of)
+{
+	struct shm_pair *pair = (struct shm_pair *)(void *)((char *)of - (sizeof(struct shm_pair) + 63) / 64 * 64);
+
+	for (int i = 0; i < 2; i++) {
+		pair->ends[i].process = NO_THREAD;
+		of->direction[i].resend_wanted = SHM_CLAIM_HELD | SHM_CLAIM_MOVING | NO_THREAD << SHM_CLAIM_SHIFT;
+	}
+}
+
 static void evil(int descriptor, const char *how, int go, int done)
 {
 	struct shm_channel *found;
@@ -67,7 +79,10 @@ static void evil(int descriptor, const char *how, int go, int done)
 	if (!found)
 		_exit(9);
 	read(go, &byte, 1);
-	write_nonsense(found, how);
+	if (!strcmp(how, "claim"))
+		write_claim(found);
+	else
+		write_nonsense(found, how);
 	if (!strcmp(how, "left"))
 		syscall(SYS_shutdown, descriptor, SHUT_WR);
 	write(done, &byte, 1);
@@ -115,7 +130,7 @@ int main(int count, char **arguments)
 	read(done[0], &byte, 1);
 	if (!strcmp(arguments[1], "changes"))
 		say("peek", recv(descriptor, data, BYTES, MSG_PEEK | MSG_DONTWAIT));
-	if (!strcmp(arguments[1], "tail"))
+	if (!strcmp(arguments[1], "tail") || !strcmp(arguments[1], "claim"))
 		say("send", send(descriptor, data, BYTES, MSG_DONTWAIT));
 	for (int i = 0; i < 4; i++)
 		say("recv", recv(descriptor, data, BYTES, MSG_DONTWAIT));
