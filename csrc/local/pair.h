@@ -31,7 +31,7 @@ struct pair {
 	int peer_fd;      /* its pidfd */
 	uint32_t dead;    /* the peer's process is gone */
 	uint32_t confirmed; /* the peer's bells are here */
-	uint32_t ids_agree; /* one process id namespace for both: a thread's id means the same to the other. Known when confirmed */
+	uint32_t ids_agree; /* known when confirmed: a thread's id means the same to both ends */
 	uint32_t inherited; /* by fork: this process has no bells of its own */
 	uint32_t references;
 	uint32_t passes; /* it is in the list for the next image, at this place + 1 (csrc/sock/passport.c) */

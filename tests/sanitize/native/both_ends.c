@@ -30,6 +30,10 @@
 #define CHUNK_MAX 20000
 #define WAIT_S 60
 #define HAND_BACKS_MAX 100 /* it need not come about: the sender may have ended */
+#define SMALL_BUFFER 8192
+#define LATE_NS_MAX 150000
+#define RESENT_US 3000
+#define LATE_WAITS_MAX 50
 #define ROUNDS_MAX 30 /* each scenario uses up two pairs, of PAIRS_MAX */
 
 enum reading {
@@ -41,6 +45,8 @@ enum reading {
 enum leaving {
 	STAYS,
 	HANDED_BACK, /* both directions are given back to the kernel in the middle */
+	HANDED_BACK_LATE, /* … while the other end ends its direction, before anybody reads */
+	RESENT, /* both ends ask for their unread bytes by the kernel, whose buffers do not hold them, when one read is done */
 	RELAYED /* both ends go on through relays. Not under ThreadSanitizer, whose memory a relay's process gives up */
 };
 
@@ -77,12 +83,20 @@ static const struct scenario scenarios[] = {
 	{"half-close, many", 3, 3, BLOCKING, 20, 8, 4096, 1, 1, 1, 0, 1 << 19},
 	{"leave", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 0, HANDED_BACK, 1 << 20},
 	{"leave, many", 2, 2, POLLING, 0, 2, 16384, 1, 1, 0, HANDED_BACK, 1 << 19},
+	{"leave late", 1, 1, BLOCKING, 0, 8, 65536, 0, 0, 0, HANDED_BACK_LATE, 460000},
+	{"resend", 1, 1, BLOCKING, 0, 8, 1 << 20, 1, 0, 0, RESENT, 900000},
 	{"relay", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 0, RELAYED, 1 << 20},
 	{"relay, sleep", 1, 1, BLOCKING, 0, 8, 4096, 0, 0, 0, RELAYED, 1 << 20},
 	{"relay, epoll", 1, 1, EPOLLING, 20, 8, 16384, 0, 1, 0, RELAYED, 1 << 20},
 	{"relay, half-close", 1, 1, BLOCKING, 20, 8, 65536, 0, 1, 1, RELAYED, 1 << 20},
 	{"relay, many", 3, 3, POLLING, 0, 2, 16384, 1, 1, 0, RELAYED, 1 << 19},
 };
+
+/* The direction is full before it is read on. */
+static int reads_late(const struct scenario *scenario)
+{
+	return scenario->leaving == HANDED_BACK_LATE || scenario->leaving == RESENT;
+}
 
 struct side {
 	const struct scenario *scenario;
@@ -95,6 +109,7 @@ struct side {
 	uint64_t to_send; /* not yet claimed by a writer */
 	uint32_t writers_left;
 	uint32_t readers_left;
+	uint32_t has_left; /* its leaver is done */
 	uint64_t sent_sum, received_sum, received;
 };
 
@@ -144,8 +159,27 @@ static void send_all(struct side *side, const uint8_t *bytes, size_t count)
 	}
 }
 
-static void half_close(struct side *side)
+static void await_leaver(const struct side *side)
 {
+	while (!load_acquire(&side->has_left))
+		usleep(100);
+}
+
+/* Awake: what two threads then do falls together to a microsecond. */
+static void pause_for(uint64_t ns)
+{
+	uint64_t until = clock_now_ns() + ns;
+
+	while (clock_now_ns() < until)
+		;
+}
+
+static void half_close(struct side *side, uint64_t random)
+{
+	if (side->scenario->leaving == RESENT) /* who has ended its direction takes nothing back */
+		await_leaver(side->other);
+	if (side->scenario->leaving == HANDED_BACK_LATE)
+		pause_for(draw(&random, LATE_NS_MAX));
 	local_shutdown(&side->sock->end, side->fd, SHUT_WR);
 }
 
@@ -172,7 +206,7 @@ static void *writer(void *argument)
 		send_all(side, from, count);
 	}
 	if (__atomic_sub_fetch(&side->writers_left, 1, __ATOMIC_RELAXED) == 0)
-		half_close(side);
+		half_close(side, random);
 	return NULL;
 }
 
@@ -206,6 +240,8 @@ static void *reader(void *argument)
 	uint8_t buffer[CHUNK_MAX];
 
 	pthread_barrier_wait(&all_are_here);
+	if (side->scenario->leaving == HANDED_BACK_LATE)
+		await_leaver(side);
 	for (;;) {
 		size_t room = draw(&random, 2) ? 1 + draw(&random, 300) : 1 + draw(&random, CHUNK_MAX);
 		long received = receive(side, buffer, room);
@@ -217,6 +253,8 @@ static void *reader(void *argument)
 			fail(side, "a receive failed", received);
 		if (!received)
 			break;
+		if (side->scenario->leaving == RESENT) /* the ring's turn has come */
+			await_leaver(side);
 		at = __atomic_fetch_add(&side->received, (uint64_t)received, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&side->received_sum, sum(buffer, (size_t)received), __ATOMIC_RELAXED);
 		if (side->scenario->writers == 1 && side->scenario->readers == 1 &&
@@ -267,7 +305,7 @@ static void *disturber(void *argument)
 	uint64_t random = seed * 3 + (uintptr_t)pthread_self();
 
 	while (__atomic_load_n(&side->readers_left, __ATOMIC_RELAXED)) {
-		switch (draw(&random, 4)) {
+		switch (draw(&random, side->scenario->leaving == RESENT ? 2 : 4)) {
 		case 0:
 			peek(side);
 			break;
@@ -294,6 +332,20 @@ static void hand_back(struct side *side)
 			break;
 }
 
+/* At once or not at all: the other end may have ended its direction before. */
+static void hand_back_at_once(struct side *side)
+{
+	sock_never(side->sock, side->fd, reason_splice);
+	local_hand_back(&side->sock->end, side->fd);
+}
+
+/* The other end's disturber does it, ours peeks. */
+static void have_resent(struct side *side)
+{
+	local_request_resend(&side->sock->end);
+	usleep(RESENT_US);
+}
+
 /* As sock_into_kernel does it where nothing else is possible. */
 static void relay(struct side *side)
 {
@@ -309,16 +361,29 @@ static void relay(struct side *side)
 		sock_hooks.kernel_has(sock_of(side->fd));
 }
 
+/* Where nobody reads, not all may have room. */
+static int is_time_to_leave(const struct side *side, int waits)
+{
+	if (reads_late(side->scenario))
+		return !load_relaxed(&side->other->to_send) || waits == LATE_WAITS_MAX;
+	return __atomic_load_n(&side->received, __ATOMIC_RELAXED) >= side->other->bytes / 2;
+}
+
 static void *leaver(void *argument)
 {
 	struct side *side = argument;
 
-	while (__atomic_load_n(&side->received, __ATOMIC_RELAXED) < side->other->bytes / 2)
+	for (int waits = 0; !is_time_to_leave(side, waits); waits++)
 		usleep(100);
 	if (side->scenario->leaving == RELAYED)
 		relay(side);
+	else if (side->scenario->leaving == RESENT)
+		have_resent(side);
+	else if (side->scenario->leaving == HANDED_BACK_LATE)
+		hand_back_at_once(side);
 	else
 		hand_back(side);
+	store_release(&side->has_left, 1);
 	return NULL;
 }
 
@@ -452,6 +517,15 @@ static void side_begin(struct side *side, const struct scenario *scenario, struc
 	side->readers_left = (uint32_t)scenario->readers;
 }
 
+static void make_buffers_small(struct side *sides)
+{
+	int bytes = SMALL_BUFFER;
+
+	for (int i = 0; i < 2; i++)
+		if (setsockopt(sides[i].fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes)))
+			fail(&sides[i], "no small buffer", errno);
+}
+
 static int start(struct side *side, pthread_t *threads)
 {
 	const struct scenario *scenario = side->scenario;
@@ -480,6 +554,8 @@ static void run(const struct scenario *scenario)
 	side_begin(&sides[0], scenario, &sides[1], scenario->bytes);
 	side_begin(&sides[1], scenario, &sides[0], scenario->half_closes ? scenario->bytes / 16 : scenario->bytes);
 	connect_tcp(sides);
+	if (scenario->leaving == RESENT)
+		make_buffers_small(sides);
 	attach(sides);
 	pthread_barrier_init(&all_are_here, NULL, 2 * (unsigned)(scenario->readers + scenario->writers));
 	for (int i = 0; i < 2; i++)
