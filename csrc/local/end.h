@@ -148,8 +148,8 @@ void local_close(struct local_end *end, int fd, int sole);
  * the kernel. `before`: SO_LINGER, where it was changed. */
 int local_exec_closes(struct local_end *end, int fd, int sole, struct linger *before);
 void local_exec_did_not_close(struct local_end *end, int fd, const struct linger *before);
-/* Both directions to the kernel, for good: `rx` and `tx` say which. */
-void local_to_kernel(struct local_end *end, int rx, int tx);
+/* Both directions to the kernel, for good. */
+void local_to_kernel(struct local_end *end, int fd);
 /* 1 when our direction has ended: local_shutdown, by any process that shares the socket. */
 int local_has_half_closed(const struct local_end *end);
 /* 1 when no byte of the direction we receive is in the ring any more. */

@@ -16,6 +16,14 @@
 
 /* -- revoke ----------------------------------------------------------------------------------------------------------- */
 
+/* With what a process that died with the lock has left undone. */
+static void lock_writer_and_repair(struct local_end *end, int fd)
+{
+	local_lock_writer(end);
+	if (unlikely(load_relaxed(&end->socket->flags) & SOCK_WRITER_DIED))
+		local_take_back_goes_on(end, fd);
+}
+
 static void revoke_for_good(struct local_end *end)
 {
 	fetch_or(&end->socket->flags, SOCK_RX_KERNEL);
@@ -75,17 +83,14 @@ void local_rx_allow(struct local_end *end)
 	local_unlock_reader(end);
 }
 
-void local_to_kernel(struct local_end *end, int rx, int tx)
+void local_to_kernel(struct local_end *end, int fd)
 {
-	if (rx)
-		revoke_for_good(end);
-	if (tx) {
-		fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
-		local_lock_writer(end);
-		local_move_to_kernel(end);
-		store_release(&end->tx->kernel_for_good, 1);
-		local_unlock_writer(end);
-	}
+	revoke_for_good(end);
+	fetch_or(&end->socket->flags, SOCK_TX_KERNEL);
+	lock_writer_and_repair(end, fd);
+	local_move_to_kernel(end);
+	store_release(&end->tx->kernel_for_good, 1);
+	local_unlock_writer(end);
 }
 
 int local_rx_is_kernel(struct local_end *end)
@@ -168,11 +173,25 @@ static long send_from_ring(struct local_end *end, int fd, uint64_t offset, uint6
 }
 
 /* Only while the ring is the last carrier and the receiver is in it: nothing of ours may lie behind the unread bytes. */
+/* `unread` bytes at `head`, which nobody else takes any more. */
+static void resend(struct local_end *end, int fd, uint64_t head, uint64_t unread)
+{
+	long sent;
+
+	store_relaxed(&end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX],
+	              head & SHM_OFFSET_MASK);
+	store_release(&end->tx->change_count, end->tx->change_count + 1);
+	end->socket->moves_to_kernel++;
+	sent = send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
+	CRASH_POINT(take_back_sent);
+	count(counter_taken_back, sent > 0 ? (uint64_t)sent : 0);
+	untake(end, fd, head, sent > 0 ? (uint64_t)sent : 0);
+}
+
 static void take_back(struct local_end *end, int fd)
 {
 	uint64_t head = load_acquire(&end->tx->head);
 	uint64_t unread;
-	long sent;
 
 	if (!(end->tx->change_count & 1) || !(load_acquire(&end->tx->tail) & SHM_TAIL_NEVER))
 		return;
@@ -184,14 +203,7 @@ static void take_back(struct local_end *end, int fd)
 			return;
 	} while (!compare_swap(&end->tx->head, &head, head | SHM_HEAD_TAKEN));
 	CRASH_POINT(take_back_taken);
-	store_relaxed(&end->tx->change_offset[(load_relaxed(&end->tx->change_count) + 1) % SHM_CHANGES_MAX],
-	              head & SHM_OFFSET_MASK);
-	store_release(&end->tx->change_count, end->tx->change_count + 1);
-	end->socket->moves_to_kernel++;
-	sent = send_from_ring(end, fd, head & SHM_OFFSET_MASK, unread);
-	CRASH_POINT(take_back_sent);
-	count(counter_taken_back, sent > 0 ? (uint64_t)sent : 0);
-	untake(end, fd, head, sent > 0 ? (uint64_t)sent : 0);
+	resend(end, fd, head, unread);
 }
 
 void local_take_back(struct local_end *end, int fd)
@@ -214,7 +226,8 @@ static void take_back_complete(struct local_end *end, int fd)
 	uint64_t changes = load_relaxed(&end->tx->change_count), unread = (tail - head) & SHM_OFFSET_MASK, sent;
 
 	if (changes & 1) { /* nothing sent yet */
-		fetch_and(&end->tx->head, ~(uint64_t)SHM_HEAD_TAKEN);
+		if (head & SHM_HEAD_TAKEN && unread <= end->ring_bytes)
+			resend(end, fd, head, unread);
 		return;
 	}
 	if (offset_sent(fd, &sent)) /* the connection takes nothing any more */
@@ -266,11 +279,9 @@ void local_service(struct local_end *end, int fd)
 
 	if (likely(!load_relaxed(&end->tx->resend_wanted) && !died))
 		return;
-	if (!(load_relaxed(&end->tx->change_count) & 1) && !died)
+	if (!died && !(load_relaxed(&end->tx->change_count) & 1))
 		return;
-	local_lock_writer(end);
-	if (died)
-		local_take_back_goes_on(end, fd);
+	lock_writer_and_repair(end, fd);
 	local_take_back(end, fd);
 	local_unlock_writer(end);
 }
@@ -428,9 +439,7 @@ void local_close(struct local_end *end, int fd, int sole)
 	CRASH_POINT(close_revoked);
 	if (unread && sole) /* before the mark: whoever dies between the two must not leave it without the reset */
 		reset_at_close(fd);
-	local_lock_writer(end);
-	if (load_relaxed(&end->socket->flags) & SOCK_WRITER_DIED)
-		local_take_back_goes_on(end, fd);
+	lock_writer_and_repair(end, fd);
 	local_move_to_kernel(end);
 	if (sole)
 		store_release(&end->tx->closed, 1);
@@ -443,7 +452,7 @@ int local_exec_closes(struct local_end *end, int fd, int sole, struct linger *be
 	unsigned bytes = sizeof(*before);
 	int known = !sys_getsockopt(fd, SOL_SOCKET, SO_LINGER, before, &bytes);
 
-	local_to_kernel(end, 1, 1);
+	local_to_kernel(end, fd);
 	local_close(end, fd, sole);
 	return known;
 }

@@ -109,7 +109,7 @@ static void engine(struct sock *sock, int fd)
 	if (becomes(sock, SHM_SOCKET_ATTACHED))
 		store_release(&sock->shared->reason, reason_none);
 	else
-		local_to_kernel(&sock->end, 1, 1);
+		local_to_kernel(&sock->end, fd);
 	count(counter_attached, 1);
 	reason = sock_hooks.engine_begins ? sock_hooks.engine_begins(sock, fd) : 0;
 	if (reason)

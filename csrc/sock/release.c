@@ -18,7 +18,7 @@ void sock_never(struct sock *sock, int fd, enum reason reason)
 		log_line(LOG_WHY, "descriptor %d goes back to the kernel: %s", fd, arena_reason_text(reason));
 	}
 	if (sock_is_engine(sock))
-		local_to_kernel(&sock->end, 1, 1);
+		local_to_kernel(&sock->end, fd);
 }
 
 static int sender_has_ended(struct sock *sock)

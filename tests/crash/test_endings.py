@@ -113,6 +113,26 @@ def test_survivor_goes_on(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(120)
+@pytest.mark.parametrize("name", ("take_back_taken", "take_back_sent", "take_back_untaken"))
+def test_survivor_that_only_receives(name: str, tmp_path: Path) -> None:
+    """The same with a survivor that never sends: its first use of the socket is enough."""
+    if missing := points.missing():
+        pytest.skip(missing)
+    for number in range(4):
+        shape = draw_shape(hash_seed(6, name, number), harness.local_addresses(), MEGABYTE, MEGABYTE)
+        shape = replace(shape, options={}, receive_mode="block")
+        few = shape.small_bytes % 2000 + 1000
+        a = ["ping:20", f"send:{few}", "fork", "sleep:300", "recv:1000", "exit", "end", "recv:1000", "sleep:2000"]
+        b = ["pong:20", "sleep:2", "deny-getfd", "stdio", f"recv:{few}", "send:1000", "drain", "close"]
+        world = harness.byway_world(harness.CRASH_LIBRARY)
+        armed = {"BYWAY_CRASH": f"{name}:1"}
+        outcome = run_case(Case(a, b, racy=True), shape, (world, world), tmp_path, ROUND_S, (armed, {}))
+        assert not outcome.broken, outcome
+        assert outcome.a[-1] == "status -9", outcome
+        assert outcome.b == ("recv done", "send done", "drain end", "got whole", "status 0"), outcome
+
+
+@pytest.mark.timeout(120)
 @pytest.mark.parametrize("name", ("hand_back_claimed", "hand_back_sent", "hand_back_taken_out"))
 def test_survivor_of_a_hand_back(name: str, tmp_path: Path) -> None:
     """The receiver dies while it hands back, and a child of it has the socket still.
