@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/crash.h"
+#include "base/critical.h"
 #include "base/sys.h"
 #include "local/offset.h"
 #include "sock/option.h"
@@ -26,7 +27,7 @@ struct wait {
 	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
 	int other;   /* … only the descriptor of the call was: another one of the socket, + 1 */
 	int handled; /* a handler with SA_RESTART has run */
-	/* what a sleep holds, and gives back also when it is left in the middle */
+	/* what a sleep holds, and gives back also when it is left in the middle: noted and taken in one critical section */
 	struct sock *held;
 	int bell; /* leased, + 1; 0: none */
 	int bare; /* sock_bare_sleep_begins gave one */
@@ -81,9 +82,24 @@ static void bell_give_back(struct wait *wait)
 
 	if (bell < 0)
 		return;
+	critical_enter();
 	wait->bell = 0;
 	fetch_and(&wait->held->end.rx->sleep_mask, ~(1u << bell));
 	pair_bell_return(wait->held->end.pair, bell);
+	critical_leave();
+}
+
+/* The bell to sleep on, or -1. */
+static int bell_take(struct sock *sock, struct wait *wait)
+{
+	int bell = -1;
+
+	critical_enter();
+	if (!(load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL))
+		bell = pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
+	wait->bell = bell + 1;
+	critical_leave();
+	return bell;
 }
 
 static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, struct wait *wait)
@@ -92,7 +108,6 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 	struct pollfd fds[2] = {{.fd = fd, .events = wait->events}, {.fd = sock->end.pair->bells[bell], .events = POLLIN}};
 	long result = 0;
 
-	wait->bell = bell + 1;
 	fetch_or(&rx->sleep_mask, 1u << bell);
 	CRASH_POINT(sleep_published);
 	if (local_rx_mark(&sock->end) == seen && !ring_is_next(sock, fd)) {
@@ -108,28 +123,38 @@ static long sleep_with_bell(struct sock *sock, int fd, int bell, uint64_t seen, 
 /* Nothing but the kernel wakes us, or a relay that takes the socket (sock/bare.c). */
 static long sleep_bare(struct sock *sock, int fd, short events, struct wait *wait)
 {
-	int bell = sock_bare_sleep_begins(sock);
-	struct pollfd fds[2] = {{.fd = fd, .events = events}, {.fd = bell, .events = POLLIN}};
+	struct pollfd fds[2] = {{.fd = fd, .events = events}, {.events = POLLIN}};
 	long result;
 
-	wait->bare = bell >= 0;
+	critical_enter();
+	fds[1].fd = sock_bare_sleep_begins(sock);
+	wait->bare = fds[1].fd >= 0;
+	critical_leave();
 	result = sleep_poll(fds, 2, wait->deadline_ns, NULL, wait->mark);
+	critical_enter();
 	wait->bare = 0;
-	sock_bare_sleep_ends(sock, bell);
+	sock_bare_sleep_ends(sock, fds[1].fd);
+	critical_leave();
 	return result;
 }
 
 static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 {
 	long result = 0;
+	int readable;
 
+	critical_enter();
 	wait->in_kernel = 1;
-	if (!local_kernel_sleep_begins(&sock->end)) {
+	readable = local_kernel_sleep_begins(&sock->end);
+	critical_leave();
+	if (!readable) {
 		count(counter_kernel_sleeps, 1);
 		result = sleep_bare(sock, fd, wait->events, wait);
 	}
+	critical_enter();
 	wait->in_kernel = 0;
 	local_kernel_sleep_ends(&sock->end);
+	critical_leave();
 	return result;
 }
 
@@ -183,16 +208,20 @@ static long sleep_holding(struct sock *sock, int fd, uint64_t seen, struct wait 
 	long slept = 0;
 
 	wait->held = sock;
+	critical_enter();
 	if (!wait->kept)
 		sock_sleep_begins(sock);
 	_pthread_cleanup_push(&left, sleep_is_left, wait);
+	critical_leave();
 	if (!is_gone(sock, fd, wait))
 		slept = sleep(sock, fd, seen, wait);
+	critical_enter();
 	_pthread_cleanup_pop(&left, 0);
 	if (unlikely(sock_of(fd) != sock) && !wait->kept) /* we still hold it: it is no other socket */
 		wait->other = sock_any_descriptor(sock) + 1;
 	if (!wait->kept)
 		wait->kept = sock_sleep_ends(sock);
+	critical_leave();
 	return slept;
 }
 
@@ -205,8 +234,7 @@ static long sleep_until_readable(struct sock *sock, int fd, uint64_t seen, struc
 		sleep_poll(NULL, 0, clock_now_ns() + NAP_NS, NULL, wait->mark);
 		return 0;
 	}
-	bell = load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL ? -1
-	                                                           : pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
+	bell = bell_take(sock, wait);
 	slept = bell >= 0 ? sleep_with_bell(sock, fd, bell, seen, wait) : sleep_in_kernel(sock, fd, wait);
 	local_service(&sock->end, fd);
 	return slept;

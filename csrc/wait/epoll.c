@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "base/critical.h"
 #include "wait/set.h"
 #include "wait/signal.h"
 #include "wait/sleep.h"
@@ -91,14 +92,18 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
 	struct _pthread_cleanup_buffer left;
 	long got = 0;
 
+	critical_enter();
 	sleep_publish(set);
 	_pthread_cleanup_push(&left, sleep_is_left, set);
+	critical_leave();
 	if (!set_rings_have_posted(set)) {
 		if (set->pairs_count)
 			count(counter_sleeps, 1);
 		got = sleep_epoll(fd, events, room, deadline_ns, mask, mark);
 	}
+	critical_enter();
 	_pthread_cleanup_pop(&left, 1);
+	critical_leave();
 	return got > 0 ? set_take_in(set, fd, events, 0, (int)got, room) : got;
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "base/copy.h"
+#include "base/critical.h"
 #include "base/memory.h"
 #include "base/sys.h"
 #include "sock/option.h"
@@ -281,6 +282,15 @@ static void withdraw_sleep(struct polled *side, int fd)
 	local_service(&side->sock->end, fd);
 }
 
+static void withdraw_sleeps(struct polling *polling)
+{
+	critical_enter();
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].sock)
+			withdraw_sleep(&polling->sides[i], polling->fds[i].fd);
+	critical_leave();
+}
+
 static void drain_bells(struct polling *polling)
 {
 	struct pollfd *bells = polling->fds + polling->count;
@@ -297,17 +307,17 @@ static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, con
 	long slept = 0;
 	int is_woken = 1;
 
+	critical_enter();
 	for (unsigned long i = 0; i < polling->count; i++)
 		if (polling->sides[i].sock)
 			is_woken &= publish_sleep(polling, i);
+	critical_leave();
 	if (!is_woken && clock_now_ns() + NAP_NS < deadline_ns)
 		deadline_ns = clock_now_ns() + NAP_NS;
 	if (!rings_ready(polling))
 		slept = sleep_poll(polling->fds, polling->count + polling->bells, deadline_ns, mask, mark);
 	drain_bells(polling);
-	for (unsigned long i = 0; i < polling->count; i++)
-		if (polling->sides[i].sock)
-			withdraw_sleep(&polling->sides[i], polling->fds[i].fd);
+	withdraw_sleeps(polling);
 	return slept;
 }
 
@@ -352,12 +362,8 @@ static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigse
 /* Cancelled in the call, or left by a handler's longjmp. */
 static void polling_is_left(void *of)
 {
-	struct polling *polling = of;
-
-	for (unsigned long i = 0; i < polling->count; i++)
-		if (polling->sides[i].sock)
-			withdraw_sleep(&polling->sides[i], polling->fds[i].fd);
-	polling_end(polling);
+	withdraw_sleeps(of);
+	polling_end(of);
 }
 
 long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask)
@@ -369,16 +375,20 @@ long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, co
 	long ready;
 
 	sleep_cancel_point();
+	critical_enter();
 	ready = polling_begin(&polling, fds, count);
-
+	if (!ready)
+		_pthread_cleanup_push(&left, polling_is_left, &polling);
+	critical_leave();
 	if (ready)
 		return ready;
-	_pthread_cleanup_push(&left, polling_is_left, &polling);
 	ready = wait_loop(&polling, deadline_ns, mask);
-	_pthread_cleanup_pop(&left, 0);
 	for (unsigned long i = 0; ready >= 0 && i < count; i++)
 		fds[i].revents = polling.fds[i].revents;
+	critical_enter();
+	_pthread_cleanup_pop(&left, 0);
 	polling_end(&polling);
+	critical_leave();
 	return ready;
 }
 

@@ -23,6 +23,8 @@
 
 #define WARM_TURNS 40
 #define WIDE 1500
+#define STORM_ROUNDS 1500
+#define STORM_US_MAX 90
 
 static sigjmp_buf out;
 static int ends[2];
@@ -174,6 +176,30 @@ static void leave_case(const char *name, void (*call)(void))
 			close(ends[1]);
 		}
 	}
+}
+
+/* Left again and again, at any instruction of the call: what it holds is given back, and the connection goes on, and ends. */
+static void storm_case(const char *name, void (*call)(void))
+{
+	struct sigaction action = {.sa_handler = leave};
+	volatile unsigned round = 0;
+
+	sigaction(SIGALRM, &action, NULL);
+	connect_ends();
+	for (; round < STORM_ROUNDS; round++) {
+		struct itimerval timer = {.it_value = {.tv_usec = 1 + (long)(round * 7919u % STORM_US_MAX)}};
+
+		if (!sigsetjmp(out, 1)) {
+			setitimer(ITIMER_REAL, &timer, NULL);
+			call();
+		}
+	}
+	printf("storm in %s\n", name);
+	for (int i = 0; i < WARM_TURNS; i++) {
+		turn(ends[0], ends[1]);
+		turn(ends[1], ends[0]);
+	}
+	close_ends("closed");
 }
 
 /* -- cancelled ------------------------------------------------------------------------------------------------------------ */
@@ -499,6 +525,9 @@ int main(void)
 	leave_case("poll", in_poll);
 	leave_case("select", in_select);
 	leave_case("epoll", in_epoll);
+	storm_case("recv", in_recv);
+	storm_case("poll", in_poll);
+	storm_case("select", in_select);
 	cancel_case("recv");
 	cancel_case("send");
 	cancel_case("poll");
