@@ -34,6 +34,20 @@ static long look(struct set *set, int fd, struct epoll_event *events, int count)
 	return have == count ? have : set_kernel_gives(set, fd, events, have, count);
 }
 
+/* The same before a wait. Where a sleep follows at once, that asks the kernel. */
+static long look_before(struct set *set, int fd, struct epoll_event *events, int count, int spins)
+{
+	return spins || set_rings_have_posted(set) ? look(set, fd, events, count) : 0;
+}
+
+/* A signal interrupts a wait that has nothing to give. */
+static long interrupted(struct set *set, int fd, struct epoll_event *events, int count)
+{
+	long found = look(set, fd, events, count);
+
+	return found ? found : -EINTR;
+}
+
 /* 1: look; 0: sleep. Kernel events found on the way are in *found. */
 static int spin_for_events(struct set *set, int fd, struct epoll_event *events, int count, long *found,
                            struct signal_mark mark)
@@ -86,12 +100,14 @@ static void sleep_is_left(void *of)
 	sleep_withdraw(of);
 }
 
+/* `asked`: 1 where the kernel has been asked, and has nothing. */
 static long sleep_for_events(struct set *set, int fd, struct epoll_event *events, int room, uint64_t deadline_ns,
-                             const sigset_t *mask, struct signal_mark mark)
+                             const sigset_t *mask, struct signal_mark mark, int *asked)
 {
 	struct _pthread_cleanup_buffer left;
 	long got = 0;
 
+	*asked = 0;
 	critical_enter();
 	sleep_publish(set);
 	_pthread_cleanup_push(&left, sleep_is_left, set);
@@ -100,6 +116,8 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
 		if (set->pairs_count)
 			count(counter_sleeps, 1);
 		got = sleep_epoll(fd, events, room, deadline_ns, mask, mark);
+		*asked = got == 0 && !signal_came(mark); /* one that has come may have kept us from asking */
+		store_relaxed(&set->kernel_asked, cpu_ticks());
 	}
 	critical_enter();
 	_pthread_cleanup_pop(&left, 1);
@@ -122,19 +140,21 @@ static long wait_loop(struct set *set, int fd, struct epoll_event *events, int c
 	struct signal_mark mark = signal_now();
 
 	for (;;) {
-		long found = look(set, fd, events, count);
-		int have;
+		int spins = !mask && set->pairs_count && spin_is_due();
+		int is_poll = deadline_ns == 0 && !mask; /* with a mask the kernel must look for signals */
+		long found = is_poll ? look(set, fd, events, count) : look_before(set, fd, events, count, spins);
+		int have, asked;
 
-		if (found || (deadline_ns == 0 && !mask)) /* with a mask the kernel must look for signals */
+		if (found || is_poll)
 			return found;
 		if (signal_came(mark))
-			return -EINTR;
+			return interrupted(set, fd, events, count);
 		if (!mask && set->pairs_count && spin_for_events(set, fd, events, count, &found, mark)) {
 			if (found)
 				return found;
 			continue;
 		}
-		found = sleep_for_events(set, fd, events, count, deadline_ns, mask, mark);
+		found = sleep_for_events(set, fd, events, count, deadline_ns, mask, mark, &asked);
 		if (set_of(fd) != set)
 			return -EBADF;
 		if (found > 0) {
@@ -145,12 +165,12 @@ static long wait_loop(struct set *set, int fd, struct epoll_event *events, int c
 		if (have)
 			return have;
 		if (signal_came(mark))
-			return -EINTR;
+			return interrupted(set, fd, events, count);
 		/* -EINTR also without a handler: SIGCONT, or a signal that another thread has blocked (signal(7)) */
 		if (found < 0)
 			return found;
 		if (deadline_ns != CLOCK_NEVER && clock_now_ns() >= deadline_ns)
-			return set_kernel_gives(set, fd, events, 0, count);
+			return asked ? 0 : set_kernel_gives(set, fd, events, 0, count);
 	}
 }
 

@@ -13,24 +13,25 @@
 static __thread uint32_t lost_streak;
 static __thread uint32_t skipped;
 
-static int is_worth_it(void)
+/* How many spins are left out before the next trial. */
+static uint32_t spins_left_out(void)
 {
-	uint32_t every;
-
 	if (!options.spin_adaptive || lost_streak < LOST_BEFORE_RARE)
-		return 1;
-	every = lost_streak >= 16 ? TRIAL_EVERY_MAX : 4u << (lost_streak - LOST_BEFORE_RARE) / 3;
-	if (++skipped < every)
 		return 0;
-	skipped = 0;
-	return 1;
+	return (lost_streak >= 16 ? TRIAL_EVERY_MAX : 4u << (lost_streak - LOST_BEFORE_RARE) / 3) - 1;
+}
+
+int spin_is_due(void)
+{
+	return options.spin_us && skipped >= spins_left_out();
 }
 
 void spin_begin(struct spin *spin)
 {
 	spin->start = spin->last = spin->asked = cpu_ticks();
-	spin->budget = options.spin_us && is_worth_it() ? clock_ticks_of_us((uint64_t)options.spin_us) : 0;
+	spin->budget = spin_is_due() ? clock_ticks_of_us((uint64_t)options.spin_us) : 0;
 	spin->round = 0;
+	skipped = spin->budget ? 0 : skipped + 1;
 }
 
 int spin_turn(struct spin *spin)

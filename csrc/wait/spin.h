@@ -16,7 +16,9 @@ struct spin {
 	uint32_t round;
 };
 
-/* Begins a spin; `kernel_us`: how often the caller wants to ask the kernel (spin_should_ask). */
+/* Whether the next spin of this thread will be more than none. */
+int spin_is_due(void);
+/* Begins a spin. */
 void spin_begin(struct spin *spin);
 /* One turn with a pause. 0: the budget is used up. */
 int spin_turn(struct spin *spin);
