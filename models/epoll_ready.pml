@@ -5,6 +5,7 @@
  * reads one byte an event, so a channel stays in the set's own list (`listed`) until it is found empty.
  * Proves: no epoll_wait sleeps for ever while a watched channel has unread bytes: the last thread stays until every byte
  * was read, so a lost wake-up is an invalid end state.
+ * -DGROUPS: the word is one of those for which a bit of ready_groups stands, and is looked at only where that bit is set.
  * -DWAITERS=2: two threads wait on the same set (a lock of the set guards `listed` and `sleepers`). The first may leave
  * with an event, or because its time is over, and never call again, while the other sleeps.
  * Variants that must fail:
@@ -16,6 +17,9 @@
  *   NO_WATCH_FENCE     watch_mask is set by a plain store when the channel is added to the set
  *   TAKE_AFTER_LOOK    the word of the bitmap is cleared after the channels were looked at, not exchanged before
  *   DRAIN_LATE         the bell is emptied after the second look
+ * With GROUPS also:
+ *   GROUP_FIRST        the group's bit is set before the word's
+ *   WORDS_FIRST        the words are taken before the group's bit
  * With WAITERS=2 also:
  *   CLEAR_ALONE        a thread that wakes clears set_sleep_mask though another still sleeps
  *   NO_PASS_ON_LOOK    a thread that does not wait empties the bell and does not ring it for who sleeps
@@ -27,13 +31,20 @@
 #endif
 #define CHANNELS 2
 #define PROCESSES (CHANNELS + WAITERS)
-#define WORDS 6
+#define WORDS 7
 #include "tso.h"
 
 #define TAIL(c) (c)
 #define READY 2
 #define SET_SLEEP_MASK 3
 #define WATCH_MASK(c) (4 + (c))
+#define GROUP 6
+
+#ifdef GROUPS
+#define HAS_POSTED SEEN(me, GROUP)
+#else
+#define HAS_POSTED SEEN(me, READY)
+#endif
 
 #define BYTES_0 (3 - WAITERS)
 #define BYTES_1 1
@@ -49,6 +60,14 @@ byte events;
 bit slept;
 
 bit bell; /* eventfd, a member of the kernel's epoll set */
+
+inline post_group()
+{
+	if
+	:: SEEN(me, GROUP) -> skip
+	:: else -> OR(me, GROUP, 1)
+	fi
+}
 
 active [CHANNELS] proctype sender()
 {
@@ -74,6 +93,9 @@ active [CHANNELS] proctype sender()
 #ifndef READY_BEFORE_TAIL
 			LOAD(me, READY, seen);
 #endif
+#ifdef GROUP_FIRST
+			post_group();
+#endif
 			if
 			:: seen & (1 << me) -> skip /* set already: who set it has looked for a sleeper */
 			:: else ->
@@ -84,6 +106,9 @@ active [CHANNELS] proctype sender()
 				OR(me, READY, 1 << me)
 #endif
 			fi;
+#if defined(GROUPS) && !defined(GROUP_FIRST)
+			post_group();
+#endif
 			if
 			:: SEEN(me, SET_SLEEP_MASK) == 0 -> skip
 			:: else ->
@@ -122,6 +147,24 @@ inline look(c)
 	fi
 }
 
+inline take_posted()
+{
+#ifndef GROUPS
+	EXCHANGE(me, READY, 0, word)
+#else
+#ifdef WORDS_FIRST
+	EXCHANGE(me, READY, 0, word);
+	EXCHANGE(me, GROUP, 0, group)
+#else
+	EXCHANGE(me, GROUP, 0, group);
+	if
+	:: group -> EXCHANGE(me, READY, 0, word)
+	:: else -> word = 0
+	fi
+#endif
+#endif
+}
+
 #define may_leave (me < PROCESSES - 1)
 
 inline lock() { atomic { set_lock == 0 -> set_lock = 1 } }
@@ -130,7 +173,7 @@ inline unlock() { set_lock = 0 } /* the private lock is a locked instruction; no
 active [WAITERS] proctype waiter()
 {
 	byte me = _pid - PROCESSES; /* after the senders */
-	byte word;
+	byte word, group;
 	bit event, gone;
 
 	if
@@ -145,7 +188,7 @@ active [WAITERS] proctype waiter()
 		LOAD(me, READY, word);
 		listed = listed | word;
 #else
-		EXCHANGE(me, READY, 0, word);
+		take_posted();
 		listed = listed | word;
 #endif
 		look(0);
@@ -162,7 +205,7 @@ active [WAITERS] proctype waiter()
 			:: sleepers > 0 -> /* it may have slept through a bell that we emptied */
 				OR(me, SET_SLEEP_MASK, 1);
 				if
-				:: listed || SEEN(me, READY) -> KERNEL(me); bell = 1
+				:: listed || HAS_POSTED -> KERNEL(me); bell = 1
 				:: else -> skip
 				fi
 			:: else -> skip
@@ -185,7 +228,7 @@ active [WAITERS] proctype waiter()
 				:: sleepers > 0 ->
 					OR(me, SET_SLEEP_MASK, 1); /* who rang has cleared it for all */
 					if
-					:: listed || SEEN(me, READY) -> KERNEL(me); bell = 1
+					:: listed || HAS_POSTED -> KERNEL(me); bell = 1
 					:: else -> skip
 					fi
 				:: else -> skip
@@ -206,7 +249,7 @@ active [WAITERS] proctype waiter()
 			unlock();
 			if
 #ifndef NO_RECHECK
-			:: listed || SEEN(me, READY) -> skip
+			:: listed || HAS_POSTED -> skip
 			:: else ->
 #else
 			:: true ->

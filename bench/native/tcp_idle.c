@@ -8,7 +8,7 @@
 #include <sys/resource.h>
 
 #define EVENTS_MAX 64
-#define FIRST_ROUND_TRIPS 4
+#define FIRST_ROUND_TRIPS 10
 #define WARM_UP_ROUNDS 2000
 
 static void raise_descriptor_limit(void)

@@ -21,6 +21,9 @@
 #define RING_BYTES_MAX (16u << 20)
 #define MANY_PAIRS 32 /* with more pairs than this, each gets fewer bells */
 #define BELLS_OF_MANY 2
+#define GROWING_REGIONS 5
+
+_Static_assert(PAIR_REGION0_CHANNELS << GROWING_REGIONS == PAIR_REGION_CHANNELS_MAX, "regions grow up to the largest");
 
 struct pair *pairs;
 
@@ -45,29 +48,27 @@ uint32_t pair_index(const struct pair *pair)
 
 /* -- where things are in a region --------------------------------------------------------------------------------- */
 
+/* The first regions have twice as many channels each, from PAIR_REGION0_CHANNELS on; those from GROWING_REGIONS on have
+ * PAIR_REGION_CHANNELS_MAX. */
 static uint32_t region_channels(uint32_t region)
 {
-	uint32_t count = region < 5 ? PAIR_REGION0_CHANNELS << region : PAIR_REGION_CHANNELS_MAX;
-
-	return count < PAIR_REGION_CHANNELS_MAX ? count : PAIR_REGION_CHANNELS_MAX;
+	return region < GROWING_REGIONS ? PAIR_REGION0_CHANNELS << region : PAIR_REGION_CHANNELS_MAX;
 }
 
 uint32_t pair_region_first_channel(uint32_t region)
 {
-	uint32_t first = 0;
+	uint32_t growing = region < GROWING_REGIONS ? region : GROWING_REGIONS;
 
-	for (uint32_t r = 0; r < region; r++)
-		first += region_channels(r);
-	return first;
+	return PAIR_REGION0_CHANNELS * ((1u << growing) - 1) + (region - growing) * PAIR_REGION_CHANNELS_MAX;
 }
 
 uint32_t pair_region_of(uint32_t channel)
 {
-	uint32_t region = 0, first = 0;
+	uint32_t behind = pair_region_first_channel(GROWING_REGIONS);
 
-	while (region < SHM_REGIONS_MAX && channel >= first + region_channels(region))
-		first += region_channels(region++);
-	return region;
+	if (channel >= behind)
+		return GROWING_REGIONS + (channel - behind) / PAIR_REGION_CHANNELS_MAX;
+	return 31 - (uint32_t)__builtin_clz(channel / PAIR_REGION0_CHANNELS + 1);
 }
 
 static size_t channels_offset(uint32_t region)
@@ -463,17 +464,33 @@ static int channel_claim(struct shm_channel *channel, const uint64_t cookies[2])
 	return 1;
 }
 
-static uint32_t channel_claim_any(struct pair *pair, const uint64_t cookies[2])
+static uint32_t channels_made(const struct pair *pair)
 {
 	uint32_t channels = pair_region_first_channel(load_acquire(&pair->regions_count));
 
-	for (uint32_t i = 0; i < channels && i < SHM_CHANNELS_MAX; i++) {
+	return channels < SHM_CHANNELS_MAX ? channels : SHM_CHANNELS_MAX;
+}
+
+/* Of channels [from, to), the first that is free. */
+static uint32_t channel_claim_of(struct pair *pair, uint32_t from, uint32_t to, const uint64_t cookies[2])
+{
+	for (uint32_t i = from; i < to; i++) {
 		struct shm_channel *channel = pair_channel(pair, i, NULL);
 
-		if (channel && !pair->sockets[i] && channel_claim(channel, cookies))
+		if (channel && !pair->sockets[i] && channel_claim(channel, cookies)) {
+			pair->channel_hint = i + 1;
 			return i;
+		}
 	}
 	return SHM_CHANNELS_MAX;
+}
+
+static uint32_t channel_claim_any(struct pair *pair, const uint64_t cookies[2])
+{
+	uint32_t made = channels_made(pair), hint = pair->channel_hint < made ? pair->channel_hint : made;
+	uint32_t channel = channel_claim_of(pair, hint, made, cookies);
+
+	return channel < SHM_CHANNELS_MAX ? channel : channel_claim_of(pair, 0, hint, cookies);
 }
 
 uint32_t pair_channel_new(struct pair *pair, const uint64_t cookies[2])
@@ -485,7 +502,7 @@ uint32_t pair_channel_new(struct pair *pair, const uint64_t cookies[2])
 	if (channel == SHM_CHANNELS_MAX && pair->end == 0 && pair->regions_count < SHM_REGIONS_MAX &&
 	    !region_make(pair, pair->regions_count)) {
 		pair->shared->region_count = pair->regions_count;
-		channel = channel_claim_any(pair, cookies);
+		channel = channel_claim_of(pair, pair_region_first_channel(pair->regions_count - 1), channels_made(pair), cookies);
 	}
 	spinlock_release(&pairs_lock);
 	return channel;
@@ -497,6 +514,8 @@ void pair_channel_leave(struct pair *pair, uint32_t index)
 	uint32_t expected = 1, none = SHM_END_NONE;
 
 	pair->sockets[index] = 0;
+	if (index < pair->channel_hint) /* low numbers first: they keep the ready bitmaps short. A hint: no lock */
+		store_relaxed(&pair->channel_hint, index);
 	if (!channel)
 		return;
 	/* An offerer that has not come yet must not attach to what is left. */

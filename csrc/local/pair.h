@@ -13,7 +13,7 @@
 
 #define PAIRS_MAX 1024
 #define PAIR_REGION0_CHANNELS 8
-#define PAIR_REGION_CHANNELS_MAX 128
+#define PAIR_REGION_CHANNELS_MAX 256
 #define PAIR_ASK_US 20
 
 struct pair_region {
@@ -43,6 +43,7 @@ struct pair {
 	uint32_t bell_owner[SHM_BELLS_MAX]; /* thread id, or PAIR_BELL_SET | set index; 0: free */
 	uint32_t regions_count; /* those below it may be missing where the other end makes them: `map` says */
 	struct pair_region regions[SHM_REGIONS_MAX];
+	uint32_t channel_hint; /* the next channel to be tried: most of those before it are in use */
 	uint32_t *sockets; /* of each of SHM_CHANNELS_MAX channels: socket slot + 1, where this process attached it */
 };
 

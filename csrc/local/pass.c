@@ -120,6 +120,8 @@ static void forget_sleepers(struct pair *pair)
 		store_release(&channel->direction[1 - pair->end].sleep_mask, 0);
 	}
 	store_release(&pair_own(pair)->set_sleep_mask, 0);
+	for (uint32_t k = 0; k < SHM_BELLS_MAX; k++)
+		store_release(&pair_own(pair)->ready_groups[k], 0);
 	for (uint32_t word = 0; word < SHM_BELLS_MAX * SHM_READY_WORDS; word++)
 		store_release(&pair_own(pair)->ready[word], 0);
 }

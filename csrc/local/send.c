@@ -46,20 +46,29 @@ void local_unlock_writer(struct local_end *end)
 
 /* -- waking --------------------------------------------------------------------------------------------------------- */
 
-/* Posts to the epoll sets that watch. The OR is a full fence: the bit, then whether the set sleeps. */
+/* In ready bitmap k of the peer: the channel's bit, then that of the word's group, by which its owner finds the word. Each
+ * OR is a full fence. */
+static void post_ready(struct shm_pair_end *peer, uint32_t k, uint32_t channel)
+{
+	uint32_t word = channel / 64 % SHM_READY_WORDS, group = 1u << word / SHM_READY_GROUP;
+	uint64_t *bits = &peer->ready[k * SHM_READY_WORDS + word], bit = 1ull << channel % 64;
+
+	if (!(load_relaxed(bits) & bit))
+		fetch_or(bits, bit);
+	if (word && !(load_relaxed(&peer->ready_groups[k]) & group))
+		fetch_or(&peer->ready_groups[k], group);
+}
+
+/* Posts to the epoll sets that watch: the bit, then whether the set sleeps. */
 static void wake_watchers(struct local_end *end, uint32_t watchers)
 {
 	struct shm_pair_end *peer = pair_peer(end->pair);
-	uint64_t bit = 1ull << end->channel % 64;
 	uint32_t ring = 0;
 
 	for (uint32_t k = 0; k < SHM_BELLS_MAX; k++) {
-		uint64_t *word = &peer->ready[k * SHM_READY_WORDS + end->channel / 64 % SHM_READY_WORDS];
-
 		if (!(watchers & 1u << k))
 			continue;
-		if (!(load_relaxed(word) & bit))
-			fetch_or(word, bit);
+		post_ready(peer, k, end->channel);
 		if (load_acquire(&peer->set_sleep_mask) & 1u << k)
 			ring |= 1u << k;
 	}

@@ -17,10 +17,11 @@
 #define SHM_PROCESSES_MAX 256  /* processes of one family that hold sockets */
 #define SHM_COUNTERS_MAX 64    /* see counters.def */
 #define SHM_BELLS_MAX 8        /* bells of one end of a pair */
-#define SHM_CHANNELS_MAX 4096  /* channels of one pair */
-#define SHM_READY_WORDS 64     /* SHM_CHANNELS_MAX bits */
+#define SHM_CHANNELS_MAX 16384 /* channels of one pair */
+#define SHM_READY_WORDS 256    /* SHM_CHANNELS_MAX bits */
+#define SHM_READY_GROUP 8      /* words of a ready bitmap for which one bit of `ready_groups` stands */
 #define SHM_CHANGES_MAX 8      /* carrier changes that a receiver may not have passed yet */
-#define SHM_REGIONS_MAX 40     /* memory regions of one pair; region r > 0 adds channels */
+#define SHM_REGIONS_MAX 68     /* memory regions of one pair; region r > 0 adds channels */
 
 /* -- the arena: one for each family, mapped by its processes only, found by tools as memfd "byway.arena" ------------- */
 
@@ -163,10 +164,11 @@ struct shm_pair_end {
 	uint32_t forked; /* the end has forked since: ask each socket, not the pair, whether it lives */
 	uint64_t pad0[5];
 	uint32_t set_sleep_mask; /* bit k: the epoll set of bell k sleeps; owner sets, peer clears and rings */
-	uint32_t pad1[15];
-	uint64_t ready[SHM_BELLS_MAX * SHM_READY_WORDS]; /* ready[k * 64 + w]: bitmap k, word w */
+	uint32_t ready_groups[SHM_BELLS_MAX]; /* bit g of k: something is in words 8 g to 8 g + 7 of bitmap k; not of word 0 */
+	uint32_t pad1[7];
+	uint64_t ready[SHM_BELLS_MAX * SHM_READY_WORDS]; /* ready[k * 256 + w]: bitmap k, word w */
 };
-_Static_assert(sizeof(struct shm_pair_end) == 4224, "two lines and eight bitmaps");
+_Static_assert(sizeof(struct shm_pair_end) == 16512, "two lines and eight bitmaps");
 
 /* Region 0 begins with this; every region then holds `channels` of struct shm_channel and, page-aligned, their rings. */
 struct shm_pair {

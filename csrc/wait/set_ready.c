@@ -146,17 +146,14 @@ uint32_t item_edge_events(const struct item *item)
 
 /* -- collecting (sets_lock) -------------------------------------------------------------------------------------------- */
 
-static uint32_t ready_words(const struct pair *pair)
-{
-	static const uint32_t words[] = {0, 1, 1, 1, 2, 4};
-	uint32_t regions = load_relaxed(&pair->regions_count);
-
-	return regions < 6 ? words[regions] : SHM_READY_WORDS;
-}
-
 static uint64_t *ready_word(struct set_pair *watched, uint32_t word)
 {
 	return &pair_own(watched->pair)->ready[watched->bell * SHM_READY_WORDS + word];
+}
+
+static uint32_t *ready_groups(struct set_pair *watched)
+{
+	return &pair_own(watched->pair)->ready_groups[watched->bell];
 }
 
 int set_rings_have_posted(struct set *set)
@@ -164,9 +161,8 @@ int set_rings_have_posted(struct set *set)
 	if (load_acquire(&set->ready_first))
 		return 1;
 	for (uint32_t i = 0; i < load_acquire(&set->pairs_count); i++)
-		for (uint32_t w = 0; w < ready_words(set->pairs[i].pair); w++)
-			if (load_relaxed(ready_word(&set->pairs[i], w)))
-				return 1;
+		if (load_relaxed(ready_word(&set->pairs[i], 0)) || load_relaxed(ready_groups(&set->pairs[i])))
+			return 1;
 	return 0;
 }
 
@@ -216,15 +212,33 @@ static void collect_word(struct set *set, struct pair *pair, uint32_t first, uin
 		collect_socket(set, pair, first + (uint32_t)__builtin_ctzll(bits), 0);
 }
 
+static void collect_words(struct set *set, struct set_pair *watched, uint32_t from, uint32_t to)
+{
+	for (uint32_t w = from; w < to; w++) {
+		uint64_t *word = ready_word(watched, w);
+
+		if (load_relaxed(word))
+			collect_word(set, watched->pair, w * 64, exchange(word, 0));
+	}
+}
+
+/* First the bits of groups, then their words: a sender that comes between finds its group's bit gone, and sets it again. */
+static void collect_pair(struct set *set, struct set_pair *watched)
+{
+	uint32_t groups = load_relaxed(ready_groups(watched)) ? exchange(ready_groups(watched), 0) : 0;
+
+	collect_words(set, watched, 0, 1);
+	for (; groups; groups &= groups - 1) {
+		uint32_t first = (uint32_t)__builtin_ctz(groups) * SHM_READY_GROUP;
+
+		collect_words(set, watched, first ? first : 1, first + SHM_READY_GROUP);
+	}
+}
+
 void set_collect(struct set *set)
 {
 	for (uint32_t i = 0; i < set->pairs_count; i++)
-		for (uint32_t w = 0; w < ready_words(set->pairs[i].pair); w++) {
-			uint64_t *word = ready_word(&set->pairs[i], w);
-
-			if (load_relaxed(word))
-				collect_word(set, set->pairs[i].pair, w * 64, exchange(word, 0));
-		}
+		collect_pair(set, &set->pairs[i]);
 }
 
 /* A peer has died: whose bytes it has left unread is reset, and the kernel may have told of the end long ago. */
@@ -234,10 +248,10 @@ void set_bury(struct set *set)
 		struct pair *pair = set->pairs[i].pair;
 
 		store_relaxed(&pair->asked_ticks, 0);
-		for (uint32_t channel = 0; !pair_peer_lives(pair) && channel < SHM_CHANNELS_MAX; channel++)
-			collect_socket(set, pair, channel, 1);
 		if (pair_peer_lives(pair))
 			continue;
+		for (uint32_t channel = 0; channel < pair_region_first_channel(pair->regions_count); channel++)
+			collect_socket(set, pair, channel, 1);
 		set->pairs[i].buried = 1; /* who polls the set would see it for ever */
 		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, pair->peer_fd, NULL);
 	}

@@ -67,6 +67,7 @@ TABLE = (
         ),
         unreached=4,  # of the second thread
     ),
+    Model("epoll_ready", ("GROUP_FIRST", "WORDS_FIRST", "NO_RECHECK"), defines=("GROUPS",), unreached=4),
     Model("epoll_ready", ("CLEAR_ALONE", "NO_PASS_ON", "NO_PASS_ON_LOOK"), defines=("WAITERS=2",)),
     Model(
         "attach_gate",

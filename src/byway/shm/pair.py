@@ -15,7 +15,7 @@ FILE_PREFIX = "/memfd:byway.pair"
 LINE_BYTES = 64
 PAGE_BYTES = 4096
 RING_BYTES_MIN = 4096
-REGION_CHANNELS = (8, 16, 32, 64, 128)
+REGION_CHANNELS = (8, 16, 32, 64, 128, 256)
 
 
 @dataclass(frozen=True)
