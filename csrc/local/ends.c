@@ -144,11 +144,13 @@ static void ring_goes_on(struct local_end *end, uint64_t offset)
 static void untake(struct local_end *end, int fd, uint64_t head, uint64_t sent)
 {
 	uint64_t offset = 0, left = ((load_relaxed(&end->tx->tail) - head) & SHM_OFFSET_MASK) - sent;
+	uint64_t taken = head | SHM_HEAD_TAKEN;
 	uint64_t moved = (head & ~(uint64_t)(SHM_OFFSET_MASK | SHM_HEAD_TAKEN)) | ((head + sent) & SHM_OFFSET_MASK);
 
 	if (left && offset_sent(fd, &offset))
 		return; /* the connection takes nothing any more: the bytes are as lost as they would be in the kernel */
-	store_release(&end->tx->head, moved);
+	if (!compare_swap(&end->tx->head, &taken, moved)) /* the receiver holds us for dead, and reads on by itself */
+		return;
 	CRASH_POINT(take_back_untaken);
 	if (left)
 		ring_goes_on(end, offset);
@@ -172,7 +174,6 @@ static long send_from_ring(struct local_end *end, int fd, uint64_t offset, uint6
 	return (long)sent;
 }
 
-/* Only while the ring is the last carrier and the receiver is in it: nothing of ours may lie behind the unread bytes. */
 /* `unread` bytes at `head`, which nobody else takes any more. */
 static void resend(struct local_end *end, int fd, uint64_t head, uint64_t unread)
 {
@@ -188,6 +189,7 @@ static void resend(struct local_end *end, int fd, uint64_t head, uint64_t unread
 	untake(end, fd, head, sent > 0 ? (uint64_t)sent : 0);
 }
 
+/* Only while the ring is the last carrier and the receiver is in it: nothing of ours may lie behind the unread bytes. */
 static void take_back(struct local_end *end, int fd)
 {
 	uint64_t head = load_acquire(&end->tx->head);
@@ -393,7 +395,7 @@ static long kernel_shutdown(struct local_end *end, int fd, int how)
 {
 	long result;
 
-	local_lock_writer(end);
+	lock_writer_and_repair(end, fd);
 	local_sender_enter(end);
 	result = SYS2(SYS_shutdown, fd, how);
 	local_sender_leave(end);
@@ -408,7 +410,7 @@ long local_shutdown(struct local_end *end, int fd, int how)
 	if (how == SHUT_RD || how == SHUT_RDWR)
 		fetch_or(&end->socket->flags, SOCK_SHUT_RECEIVE);
 	if (how == SHUT_WR || how == SHUT_RDWR) {
-		local_lock_writer(end);
+		lock_writer_and_repair(end, fd);
 		if (!local_is_relayed(end))
 			half_close(end);
 		local_unlock_writer(end);

@@ -502,7 +502,8 @@ uint32_t pair_channel_new(struct pair *pair, const uint64_t cookies[2])
 	if (channel == SHM_CHANNELS_MAX && pair->end == 0 && pair->regions_count < SHM_REGIONS_MAX &&
 	    !region_make(pair, pair->regions_count)) {
 		pair->shared->region_count = pair->regions_count;
-		channel = channel_claim_of(pair, pair_region_first_channel(pair->regions_count - 1), channels_made(pair), cookies);
+		channel =
+			channel_claim_of(pair, pair_region_first_channel(pair->regions_count - 1), channels_made(pair), cookies);
 	}
 	spinlock_release(&pairs_lock);
 	return channel;
@@ -566,7 +567,7 @@ void pair_bell_empty(struct pair *pair, int bell)
 	bell_empty(pair->bells[bell]);
 }
 
-int pair_bell_lease(struct pair *pair, uint32_t owner)
+int pair_bell_lease(struct pair *pair, uint64_t owner)
 {
 	uint32_t count = pair->inherited ? 0 : pair->bells_count;
 
@@ -575,7 +576,7 @@ int pair_bell_lease(struct pair *pair, uint32_t owner)
 			return (int)k;
 	for (uint32_t i = 0; i < count; i++) {
 		uint32_t k = owner & PAIR_BELL_SET ? count - 1 - i : i;
-		uint32_t expected = 0;
+		uint64_t expected = 0;
 
 		if (!compare_swap(&pair->bell_owner[k], &expected, owner))
 			continue;
@@ -586,10 +587,10 @@ int pair_bell_lease(struct pair *pair, uint32_t owner)
 	return -1;
 }
 
-void pair_bell_return(struct pair *pair, int bell)
+void pair_bell_return(struct pair *pair, int bell, uint64_t owner)
 {
 	if (bell >= 0)
-		store_release(&pair->bell_owner[bell], 0);
+		compare_swap(&pair->bell_owner[bell], &owner, 0);
 }
 
 void pair_ring(struct pair *pair, uint32_t mask)

@@ -40,14 +40,14 @@ struct pair {
 	uint32_t peer_bells_count;
 	int bells[SHM_BELLS_MAX];      /* ours: we sleep on them */
 	int peer_bells[SHM_BELLS_MAX]; /* the peer's: we ring them */
-	uint32_t bell_owner[SHM_BELLS_MAX]; /* thread id, or PAIR_BELL_SET | set index; 0: free */
+	uint64_t bell_owner[SHM_BELLS_MAX]; /* a sleep's address, or PAIR_BELL_SET | set index; 0: free */
 	uint32_t regions_count; /* those below it may be missing where the other end makes them: `map` says */
 	struct pair_region regions[SHM_REGIONS_MAX];
 	uint32_t channel_hint; /* the next channel to be tried: most of those before it are in use */
 	uint32_t *sockets; /* of each of SHM_CHANNELS_MAX channels: socket slot + 1, where this process attached it */
 };
 
-#define PAIR_BELL_SET 0x80000000u
+#define PAIR_BELL_SET 0x8000000000000000u
 
 extern struct pair *pairs; /* PAIRS_MAX of them, or NULL: pair_table_make failed, or was not called */
 
@@ -104,9 +104,11 @@ int bell_make(void);
 void bell_ring(int fd);
 void bell_empty(int fd);
 
-/* The bell `k` of our own end that `owner` may sleep on, or -1. pair_bell_return gives it back. */
-int pair_bell_lease(struct pair *pair, uint32_t owner);
-void pair_bell_return(struct pair *pair, int bell);
+/* The bell `k` of our own end that `owner` may sleep on, or -1: the same one each time it asks, until it gives it back. A
+ * handler that sleeps within a sleep is another owner. */
+int pair_bell_lease(struct pair *pair, uint64_t owner);
+/* Once or several times: who has it since keeps it. */
+void pair_bell_return(struct pair *pair, int bell, uint64_t owner);
 /* As if it had never been rung. */
 void pair_bell_empty(struct pair *pair, int bell);
 /* Rings those of the peer's bells that are in `mask`. */

@@ -164,7 +164,7 @@ struct shm_pair_end {
 	uint32_t forked; /* the end has forked since: ask each socket, not the pair, whether it lives */
 	uint64_t pad0[5];
 	uint32_t set_sleep_mask; /* bit k: the epoll set of bell k sleeps; owner sets, peer clears and rings */
-	uint32_t ready_groups[SHM_BELLS_MAX]; /* bit g of k: something is in words 8 g to 8 g + 7 of bitmap k; not of word 0 */
+	uint32_t ready_groups[SHM_BELLS_MAX]; /* bit g of k: a bit is in words 8 g … 8 g + 7 of bitmap k; not for word 0 */
 	uint32_t pad1[7];
 	uint64_t ready[SHM_BELLS_MAX * SHM_READY_WORDS]; /* ready[k * 256 + w]: bitmap k, word w */
 };

@@ -27,11 +27,15 @@ struct wait {
 	int kept;    /* the socket was closed while we slept: sock_kept_call_ends must follow */
 	int other;   /* … only the descriptor of the call was: another one of the socket, + 1 */
 	int handled; /* a handler with SA_RESTART has run */
-	/* what a sleep holds, and gives back also when it is left in the middle: noted and taken in one critical section */
+	/* What a sleep holds, and gives back also when it is left in the middle: noted and taken, and given back and forgotten,
+	 * in one critical section, so that no handler can have it given back twice. */
 	struct sock *held;
+	int32_t thread; /* that sleeps: in a child that a handler forks, the sleep is its parent's */
+	int asleep; /* sock_sleep_begins */
 	int bell; /* leased, + 1; 0: none */
 	int bare; /* sock_bare_sleep_begins gave one */
 	int in_kernel; /* local_kernel_sleep_begins */
+	struct _pthread_cleanup_buffer kept_left; /* while `kept` */
 };
 
 static void wait_begin(struct wait *wait, struct sock *sock, int fd, int option)
@@ -76,16 +80,49 @@ static int ring_is_next(struct sock *sock, int fd)
 	return local_ring_readable(&sock->end, fd) != 0;
 }
 
+/* In a child that a handler has forked, what lies in shared memory is the parent's. */
+static int sleeps_here(const struct wait *wait)
+{
+	return wait->thread == thread_id();
+}
+
 static void bell_give_back(struct wait *wait)
 {
 	int bell = wait->bell - 1;
 
-	if (bell < 0)
-		return;
 	critical_enter();
 	wait->bell = 0;
-	fetch_and(&wait->held->end.rx->sleep_mask, ~(1u << bell));
-	pair_bell_return(wait->held->end.pair, bell);
+	if (bell >= 0 && sleeps_here(wait)) {
+		fetch_and(&wait->held->end.rx->sleep_mask, ~(1u << bell));
+		pair_bell_return(wait->held->end.pair, bell, (uintptr_t)wait);
+	}
+	critical_leave();
+}
+
+static void bare_give_back(struct wait *wait)
+{
+	critical_enter();
+	if (wait->bare)
+		sock_bare_sleep_ends(wait->held, 0);
+	wait->bare = 0;
+	critical_leave();
+}
+
+static void kernel_give_back(struct wait *wait)
+{
+	critical_enter();
+	if (wait->in_kernel && sleeps_here(wait))
+		local_kernel_sleep_ends(&wait->held->end);
+	wait->in_kernel = 0;
+	critical_leave();
+}
+
+static void kept_give_back(struct wait *wait)
+{
+	critical_enter();
+	if (wait->kept)
+		sock_kept_call_ends(wait->held);
+	wait->kept = 0;
 	critical_leave();
 }
 
@@ -96,7 +133,7 @@ static int bell_take(struct sock *sock, struct wait *wait)
 
 	critical_enter();
 	if (!(load_relaxed(&sock->shared->flags) & SOCK_RX_KERNEL))
-		bell = pair_bell_lease(sock->end.pair, (uint32_t)thread_id());
+		bell = pair_bell_lease(sock->end.pair, (uintptr_t)wait);
 	wait->bell = bell + 1;
 	critical_leave();
 	return bell;
@@ -131,10 +168,7 @@ static long sleep_bare(struct sock *sock, int fd, short events, struct wait *wai
 	wait->bare = fds[1].fd >= 0;
 	critical_leave();
 	result = sleep_poll(fds, 2, wait->deadline_ns, NULL, wait->mark);
-	critical_enter();
-	wait->bare = 0;
-	sock_bare_sleep_ends(sock, fds[1].fd);
-	critical_leave();
+	bare_give_back(wait);
 	return result;
 }
 
@@ -151,10 +185,7 @@ static long sleep_in_kernel(struct sock *sock, int fd, struct wait *wait)
 		count(counter_kernel_sleeps, 1);
 		result = sleep_bare(sock, fd, wait->events, wait);
 	}
-	critical_enter();
-	wait->in_kernel = 0;
-	local_kernel_sleep_ends(&sock->end);
-	critical_leave();
+	kernel_give_back(wait);
 	return result;
 }
 
@@ -185,18 +216,40 @@ static long wait_result(struct sock *sock, int fd, struct wait *wait, long slept
 	return 0;
 }
 
+/* The socket is closed but for us: it stays until the call ends, also when that is left between two sleeps. */
+static void kept_is_left(void *of)
+{
+	kept_give_back(of);
+}
+
+static void keep(struct wait *wait)
+{
+	wait->kept = 1;
+	_pthread_cleanup_push(&wait->kept_left, kept_is_left, wait);
+}
+
+static void kept_call_ends(struct wait *wait)
+{
+	critical_enter();
+	_pthread_cleanup_pop(&wait->kept_left, 0);
+	kept_give_back(wait);
+	critical_leave();
+}
+
 /* Cancelled in the sleep, or left by a handler's longjmp. */
 static void sleep_is_left(void *of)
 {
 	struct wait *wait = of;
-	struct sock *sock = wait->held;
 
+	critical_enter();
 	bell_give_back(wait);
-	sock_bare_sleep_ends(sock, wait->bare ? 0 : -1);
-	if (wait->in_kernel)
-		local_kernel_sleep_ends(&sock->end);
-	if (wait->kept || sock_sleep_ends(sock))
-		sock_kept_call_ends(sock);
+	bare_give_back(wait);
+	kernel_give_back(wait);
+	if (wait->asleep)
+		wait->kept = sock_sleep_ends(wait->held);
+	wait->asleep = 0;
+	kept_give_back(wait);
+	critical_leave();
 }
 
 typedef long sleeps(struct sock *sock, int fd, uint64_t seen, struct wait *wait);
@@ -209,8 +262,11 @@ static long sleep_holding(struct sock *sock, int fd, uint64_t seen, struct wait 
 
 	wait->held = sock;
 	critical_enter();
-	if (!wait->kept)
+	wait->thread = thread_id();
+	if (!wait->kept) {
 		sock_sleep_begins(sock);
+		wait->asleep = 1;
+	}
 	_pthread_cleanup_push(&left, sleep_is_left, wait);
 	critical_leave();
 	if (!is_gone(sock, fd, wait))
@@ -219,8 +275,9 @@ static long sleep_holding(struct sock *sock, int fd, uint64_t seen, struct wait 
 	_pthread_cleanup_pop(&left, 0);
 	if (unlikely(sock_of(fd) != sock) && !wait->kept) /* we still hold it: it is no other socket */
 		wait->other = sock_any_descriptor(sock) + 1;
-	if (!wait->kept)
-		wait->kept = sock_sleep_ends(sock);
+	if (wait->asleep && sock_sleep_ends(sock))
+		keep(wait);
+	wait->asleep = 0;
 	critical_leave();
 	return slept;
 }
@@ -283,6 +340,18 @@ static long wait_low_water(struct sock *sock, int fd, struct wait *wait)
 	return result;
 }
 
+/* What is there, and the word to those who wait for their turn behind it. */
+static long receive_now(struct sock *sock, int fd, struct cursor *to, int flags)
+{
+	long received;
+
+	critical_enter();
+	received = local_recv(&sock->end, fd, to, flags);
+	epoll_has_received(sock);
+	critical_leave();
+	return received;
+}
+
 static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int flags, struct wait *wait)
 {
 	struct cursor start = *to;
@@ -290,7 +359,7 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 
 	for (;;) {
 		uint64_t seen = local_rx_mark(&sock->end);
-		long received = local_recv(&sock->end, fd, to, flags);
+		long received = receive_now(sock, fd, to, flags);
 		size_t done = start.left - to->left;
 		long result;
 
@@ -332,21 +401,16 @@ static long recv_waiting(struct sock *sock, int fd, struct cursor *to, int flags
 	struct wait wait = {.mark = signal_now(), .begun = 0};
 	long result = recv_until_done(sock, fd, to, flags, &wait);
 
-	epoll_has_received(sock);
 	if (unlikely(wait.kept))
-		sock_kept_call_ends(sock);
+		kept_call_ends(&wait);
 	return result;
 }
 
 long block_recv(struct sock *sock, int fd, struct cursor *to, int flags)
 {
-	long result;
-
 	if (!(flags & MSG_DONTWAIT) && !sock_is_nonblocking(sock, fd))
 		return recv_waiting(sock, fd, to, flags);
-	result = local_recv(&sock->end, fd, to, flags | MSG_DONTWAIT);
-	epoll_has_received(sock);
-	return result;
+	return receive_now(sock, fd, to, flags | MSG_DONTWAIT);
 }
 
 /* Only the kernel carrier makes a sender wait, and the kernel wakes it. */
@@ -392,6 +456,6 @@ long block_send(struct sock *sock, int fd, struct cursor *from, int flags)
 	long result = send_until_done(sock, fd, from, flags, &wait);
 
 	if (unlikely(wait.kept))
-		sock_kept_call_ends(sock);
+		kept_call_ends(&wait);
 	return result;
 }

@@ -97,7 +97,13 @@ static void sleep_withdraw(struct set *set)
 /* Cancelled in the sleep, or left by a handler's longjmp. */
 static void sleep_is_left(void *of)
 {
-	sleep_withdraw(of);
+	struct set **set = of;
+
+	critical_enter();
+	if (*set)
+		sleep_withdraw(*set);
+	*set = NULL;
+	critical_leave();
 }
 
 /* `asked`: 1 where the kernel has been asked, and has nothing. */
@@ -105,12 +111,13 @@ static long sleep_for_events(struct set *set, int fd, struct epoll_event *events
                              const sigset_t *mask, struct signal_mark mark, int *asked)
 {
 	struct _pthread_cleanup_buffer left;
+	struct set *slept_on = set; /* NULL: given back */
 	long got = 0;
 
 	*asked = 0;
 	critical_enter();
 	sleep_publish(set);
-	_pthread_cleanup_push(&left, sleep_is_left, set);
+	_pthread_cleanup_push(&left, sleep_is_left, &slept_on);
 	critical_leave();
 	if (!set_rings_have_posted(set)) {
 		if (set->pairs_count)

@@ -33,6 +33,7 @@ struct polled {
 };
 
 struct polling {
+	int32_t thread; /* that sleeps: in a child that a handler forks, the sleep is its parent's */
 	struct pollfd *fds; /* the program's, copied; behind them room for as many bells */
 	struct polled *sides;
 	unsigned long count;
@@ -53,6 +54,8 @@ int poll_concerns_us(const struct pollfd *fds, unsigned long count)
 {
 	struct pollfd block[ON_STACK_MAX];
 
+	if (unlikely(thread.vforked)) /* what it leaves behind is its parent's */
+		return 0;
 	for (unsigned long at = 0; at < count; at += ON_STACK_MAX) {
 		unsigned long length = count - at < ON_STACK_MAX ? count - at : ON_STACK_MAX;
 
@@ -115,18 +118,22 @@ static int polling_begin(struct polling *polling, const struct pollfd *fds, unsi
 	memset(polling->sides, 0, count * sizeof(*polling->sides));
 	memcpy(polling->fds, fds, count * sizeof(*fds));
 	polling->count = count;
+	polling->thread = thread_id();
 	for (unsigned long i = 0; i < count; i++)
 		side_begin(polling, i);
 	return 0;
 }
 
+/* Once or several times. */
 static void polling_end(struct polling *polling)
 {
 	for (unsigned long i = 0; i < polling->count; i++)
 		if (polling->sides[i].plain)
 			sock_leave(polling->sides[i].plain);
+	polling->count = 0;
 	if (polling->map)
 		munmap(polling->map, polling->map_bytes);
+	polling->map = NULL;
 }
 
 /* -- looking --------------------------------------------------------------------------------------------------------------- */
@@ -255,7 +262,7 @@ static int publish_sleep(struct polling *polling, unsigned long i)
 		return 1;
 	}
 	if (!(load_relaxed(&side->sock->shared->flags) & SOCK_RX_KERNEL))
-		side->bell = pair_bell_lease(pair, (uint32_t)thread_id());
+		side->bell = pair_bell_lease(pair, (uintptr_t)polling);
 	if (side->bell >= 0) {
 		add_bell(polling, pair->bells[side->bell]);
 		fetch_or(&side->sock->end.rx->sleep_mask, 1u << side->bell);
@@ -266,28 +273,39 @@ static int publish_sleep(struct polling *polling, unsigned long i)
 	return !local_kernel_sleep_begins(&side->sock->end);
 }
 
-static void withdraw_sleep(struct polled *side, int fd)
+static void bells_give_back(struct polling *polling)
 {
-	if (side->bell >= 0) {
-		fetch_and(&side->sock->end.rx->sleep_mask, ~(1u << side->bell));
-		pair_bell_return(side->sock->end.pair, side->bell);
-		side->bell = -1;
-	}
-	sock_bare_sleep_ends(side->sock, side->bare);
-	side->bare = -1;
-	if (side->revoked) {
-		side->revoked = 0;
-		local_kernel_sleep_ends(&side->sock->end);
-	}
-	local_service(&side->sock->end, fd);
+	/* First no bit of ours is anywhere, then the bell may be another's: the sockets of one pair share it. */
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].bell >= 0)
+			fetch_and(&polling->sides[i].sock->end.rx->sleep_mask, ~(1u << polling->sides[i].bell));
+	for (unsigned long i = 0; i < polling->count; i++)
+		if (polling->sides[i].bell >= 0)
+			pair_bell_return(polling->sides[i].sock->end.pair, polling->sides[i].bell, (uintptr_t)polling);
 }
 
+static void withdraw_sleep(struct polled *side, int fd, int sleeps_here)
+{
+	sock_bare_sleep_ends(side->sock, side->bare);
+	if (side->revoked && sleeps_here)
+		local_kernel_sleep_ends(&side->sock->end);
+	side->bell = side->bare = -1;
+	side->revoked = 0;
+	if (sleeps_here)
+		local_service(&side->sock->end, fd);
+}
+
+/* Once or several times. */
 static void withdraw_sleeps(struct polling *polling)
 {
+	int sleeps_here = polling->thread == thread_id();
+
 	critical_enter();
+	if (sleeps_here)
+		bells_give_back(polling);
 	for (unsigned long i = 0; i < polling->count; i++)
 		if (polling->sides[i].sock)
-			withdraw_sleep(&polling->sides[i], polling->fds[i].fd);
+			withdraw_sleep(&polling->sides[i], polling->fds[i].fd, sleeps_here);
 	critical_leave();
 }
 
@@ -362,8 +380,10 @@ static long wait_loop(struct polling *polling, uint64_t deadline_ns, const sigse
 /* Cancelled in the call, or left by a handler's longjmp. */
 static void polling_is_left(void *of)
 {
+	critical_enter();
 	withdraw_sleeps(of);
 	polling_end(of);
+	critical_leave();
 }
 
 long poll_wait(struct pollfd *fds, unsigned long count, uint64_t deadline_ns, const sigset_t *mask)
@@ -430,7 +450,7 @@ int poll_select_concerns_us(int count, const fd_set *reads, const fd_set *writes
 	const fd_set *sets[3] = {reads, writes, errors};
 	int concerned = 0;
 
-	if (count > DESCRIPTORS_MAX)
+	if (count > DESCRIPTORS_MAX || unlikely(thread.vforked))
 		return 0;
 	for (int i = 0; i < 3; i++) {
 		int one = sets[i] ? set_concerns_us(sets[i], count) : 0;
@@ -491,21 +511,26 @@ static long select_by(struct pollfd *fds, int count, fd_set *reads, fd_set *writ
 /* Cancelled in the call, or left by a handler's longjmp. */
 static void large_select_is_left(void *of)
 {
-	memory_release(of, DESCRIPTORS_MAX * sizeof(struct pollfd));
+	struct pollfd **fds = of;
+
+	critical_enter();
+	*fds = memory_release(*fds, DESCRIPTORS_MAX * sizeof(**fds));
+	critical_leave();
 }
 
 /* Apart: a set that is larger than fd_set has memory of its own. */
 __attribute__((noinline)) static long select_large(int count, fd_set *reads, fd_set *writes, fd_set *errors,
                                                    uint64_t deadline_ns, const sigset_t *mask)
 {
-	struct pollfd *fds = memory_private(DESCRIPTORS_MAX * sizeof(*fds));
 	struct _pthread_cleanup_buffer left;
+	struct pollfd *fds;
 	long bits;
 
-	if (!fds)
-		return -ENOMEM;
-	_pthread_cleanup_push(&left, large_select_is_left, fds);
-	bits = select_by(fds, count, reads, writes, errors, deadline_ns, mask);
+	critical_enter();
+	fds = memory_private(DESCRIPTORS_MAX * sizeof(*fds));
+	_pthread_cleanup_push(&left, large_select_is_left, &fds);
+	critical_leave();
+	bits = !fds ? -ENOMEM : select_by(fds, count, reads, writes, errors, deadline_ns, mask);
 	_pthread_cleanup_pop(&left, 1);
 	return bits;
 }

@@ -14,21 +14,25 @@ struct set_pair *set_pair_find(struct set *set, const struct pair *pair)
 	return NULL;
 }
 
+static uint64_t bell_owner(const struct set *set)
+{
+	return PAIR_BELL_SET | (uint64_t)(set - sets);
+}
+
 /* The set begins to watch a pair: a bell, and the bell in the kernel's set. */
 static struct set_pair *set_pair_new(struct set *set, struct pair *pair)
 {
 	struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = BELL_DATA};
-	uint32_t owner = PAIR_BELL_SET | (uint32_t)(set - sets);
 	struct set_pair *found;
 	int bell;
 
 	if (set->forked || set->pairs_count == SET_PAIRS_MAX)
 		return NULL;
-	bell = pair_bell_lease(pair, owner);
+	bell = pair_bell_lease(pair, bell_owner(set));
 	if (bell < 0)
 		return NULL;
 	if (sys_epoll_ctl(set->fd, EPOLL_CTL_ADD, pair->bells[bell], &event)) {
-		pair_bell_return(pair, bell);
+		pair_bell_return(pair, bell, bell_owner(set));
 		return NULL;
 	}
 	event.data.u64 = DEATH_DATA;
@@ -49,7 +53,7 @@ static void set_pair_drop(struct set *set, struct set_pair *gone)
 		sys_epoll_ctl(set->fd, EPOLL_CTL_DEL, gone->pair->peer_fd, NULL);
 	}
 	fetch_and(&pair_own(gone->pair)->set_sleep_mask, ~(1u << gone->bell));
-	pair_bell_return(gone->pair, (int)gone->bell);
+	pair_bell_return(gone->pair, (int)gone->bell, bell_owner(set));
 	pair_release(gone->pair);
 	*gone = set->pairs[set->pairs_count - 1];
 	store_release(&set->pairs_count, set->pairs_count - 1);
