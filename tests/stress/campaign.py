@@ -43,6 +43,12 @@ def run_lookers(group: Programs, world: World, rounds: int, seed: int) -> str:
         return group.run([program, str(rounds), str(seed)], world, timeout_s=80).splitlines()[-1]
 
 
+def run_pollers(group: Programs, world: World, rounds: int, seed: int) -> str:
+    """tests/stress/native/pollers.c: its last line."""
+    program = harness.compile_native(harness.ROOT / "tests" / "stress" / "native" / "pollers.c")
+    return group.run([program, str(rounds), str(seed)], world, timeout_s=80).splitlines()[-1]
+
+
 def run_stress(
     group: Programs, worlds: tuple[World, World], *, seconds: float, connections: int, seed: int, load: bool
 ) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.programs import harness
 from tests.programs.harness import Programs, World
-from tests.stress.campaign import VARIANTS, run_lookers, run_stress
+from tests.stress.campaign import VARIANTS, run_lookers, run_pollers, run_stress
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -33,3 +33,9 @@ def test_a_look_leaves_the_bell_to_who_sleeps(group: Programs, spin_us: int) -> 
         pytest.skip(missing)
     world = harness.byway_world().with_options(attach_after="0", spin_us=str(spin_us))
     assert run_lookers(group, world, rounds=2000, seed=spin_us) == "woken 2000"
+
+
+@pytest.mark.parametrize("spin_us", (0, 20))
+def test_who_polls_is_woken_whatever_others_poll(group: Programs, carrier: World, spin_us: int) -> None:
+    world = carrier.with_options(spin_us=str(spin_us)) if carrier.is_byway else carrier
+    assert run_pollers(group, world, rounds=20000, seed=spin_us) == "answered 20000"
