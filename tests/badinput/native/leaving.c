@@ -202,6 +202,34 @@ static void storm_case(const char *name, void (*call)(void))
 	close_ends("closed");
 }
 
+static void *closes_and_sends(void *of)
+{
+	(void)of;
+	usleep(20000);
+	close(ends[0]);
+	usleep(20000);
+	wire_send_all(ends[1], "z", 1);
+	return NULL;
+}
+
+/* Closed by another thread while it sleeps, woken by a byte, asleep again, and left: then the socket is closed. */
+static void closed_case(void)
+{
+	struct timeval limit = {.tv_sec = 3};
+	pthread_t thread;
+	char data[8];
+
+	connect_ends();
+	setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit));
+	pthread_create(&thread, NULL, closes_and_sends, NULL);
+	alarm_in(90, leave);
+	if (!sigsetjmp(out, 1))
+		recv(ends[0], data, sizeof(data), MSG_WAITALL);
+	pthread_join(thread, NULL);
+	report("closed under a receive that was left", recv(ends[1], data, 1, 0));
+	close(ends[1]);
+}
+
 /* -- cancelled ------------------------------------------------------------------------------------------------------------ */
 
 static void *without_sleep(void *of)
@@ -377,6 +405,50 @@ static void *connects_under_mutex(void *of)
 	return NULL;
 }
 
+static pid_t forked_in_handler;
+
+/* The child leaves the sleep that is its parent's, when that sleeps again. */
+static void fork_and_leave(int number)
+{
+	(void)number;
+	forked_in_handler = fork();
+	if (forked_in_handler)
+		return;
+	usleep(60000);
+	siglongjmp(out, 1);
+}
+
+static void *sends_after_child(void *of)
+{
+	(void)of;
+	usleep(200000);
+	wire_send_all(ends[1], "z", 1);
+	return NULL;
+}
+
+static void fork_in_sleep_case(const char *name, bool polls)
+{
+	struct sigaction action = {.sa_handler = fork_and_leave, .sa_flags = SA_RESTART};
+	struct itimerval timer = {.it_value = {.tv_usec = 20000}};
+	struct pollfd fd;
+	pthread_t thread;
+	char byte;
+
+	connect_ends();
+	fd = (struct pollfd){.fd = ends[0], .events = POLLIN};
+	sigaction(SIGALRM, &action, NULL);
+	pthread_create(&thread, NULL, sends_after_child, NULL);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	if (sigsetjmp(out, 1))
+		_exit(0);
+	while (polls && poll(&fd, 1, -1) < 0) /* EINTR */
+		;
+	report(name, recv(ends[0], &byte, 1, polls ? MSG_DONTWAIT : 0));
+	pthread_join(thread, NULL);
+	waitpid(forked_in_handler, NULL, 0);
+	goes_on("goes on");
+}
+
 static void handlers_case(void)
 {
 	pthread_t thread;
@@ -525,6 +597,7 @@ int main(void)
 	leave_case("poll", in_poll);
 	leave_case("select", in_select);
 	leave_case("epoll", in_epoll);
+	closed_case();
 	storm_case("recv", in_recv);
 	storm_case("poll", in_poll);
 	storm_case("select", in_select);
@@ -541,6 +614,8 @@ int main(void)
 	clone_case("SYS_clone3", 2);
 	clone_case("_Fork", 3);
 	silent_clone_case();
+	fork_in_sleep_case("fork in a handler in recv", false);
+	fork_in_sleep_case("fork in a handler in poll", true);
 	handlers_case();
 	wide_case();
 	entries_case();
