@@ -112,6 +112,12 @@ uint8_t *pair_region_map(int fd, size_t bytes)
 	return map == MAP_FAILED ? NULL : map;
 }
 
+void pair_head_touch(struct shm_pair *shared)
+{
+	for (size_t at = 0; at < sizeof(*shared); at += PAGE_BYTES)
+		fetch_or((uint32_t *)(void *)((uint8_t *)shared + at), 0);
+}
+
 /* Maps region `region` from our own descriptor `fd`, which is closed where that fails. */
 static int region_add(struct pair *pair, uint32_t region, int fd)
 {
@@ -297,6 +303,7 @@ struct pair *pair_make(int peer, int *error)
 		return NULL;
 	}
 	shared = pair->shared = (struct shm_pair *)(void *)pair->regions[0].map;
+	pair_head_touch(shared);
 	SYS3(SYS_getrandom, shared->id, sizeof(shared->id), 0);
 	memcpy(pair->id, shared->id, sizeof(pair->id));
 	shared->abi_hash = BYWAY_ABI_HASH;
@@ -353,6 +360,7 @@ struct pair *pair_join(int peer, int region_fd, const uint64_t id[2], int *error
 	}
 	pair->regions_count = 1;
 	pair->shared = (struct shm_pair *)(void *)pair->regions[0].map;
+	pair_head_touch(pair->shared);
 	end_fill(pair);
 	count(counter_pairs, 1);
 	store_release(&pair->state, 2);

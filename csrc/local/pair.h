@@ -81,6 +81,9 @@ uint64_t pair_region0_ring_bytes(int fd, const uint64_t id[2]);
 size_t pair_region_bytes(uint32_t region, uint64_t ring_bytes);
 int pair_region_is_sound(int fd, size_t bytes);
 uint8_t *pair_region_map(int fd, size_t bytes);
+/* Faults its pages in: else the first sender would do that between publishing its bytes and telling a set of them, and a
+ * receiver that has seen the bytes would not find the event. */
+void pair_head_touch(struct shm_pair *shared);
 uint32_t pair_region_first_channel(uint32_t region);
 int pair_sockets_make(struct pair *pair);
 /* Entry `index` of a table in which nothing is yet. */

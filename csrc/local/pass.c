@@ -157,6 +157,7 @@ int pass_pair_take(uint32_t index, const struct pair *before)
 	}
 	pass_pair_each_descriptor(pair, found_one, 0);
 	pair->shared = (struct shm_pair *)(void *)pair->regions[0].map;
+	pair_head_touch(pair->shared);
 	forget_sleepers(pair);
 	store_release(&pair->state, 2);
 	return 0;
