@@ -486,7 +486,7 @@ static uint32_t channel_claim_of(struct pair *pair, uint32_t from, uint32_t to, 
 		struct shm_channel *channel = pair_channel(pair, i, NULL);
 
 		if (channel && !pair->sockets[i] && channel_claim(channel, cookies)) {
-			pair->channel_hint = i + 1;
+			store_relaxed(&pair->channel_hint, i + 1);
 			return i;
 		}
 	}
@@ -495,8 +495,10 @@ static uint32_t channel_claim_of(struct pair *pair, uint32_t from, uint32_t to, 
 
 static uint32_t channel_claim_any(struct pair *pair, const uint64_t cookies[2])
 {
-	uint32_t made = channels_made(pair), hint = pair->channel_hint < made ? pair->channel_hint : made;
-	uint32_t channel = channel_claim_of(pair, hint, made, cookies);
+	uint32_t made = channels_made(pair), hint = load_relaxed(&pair->channel_hint), channel;
+
+	hint = hint < made ? hint : made;
+	channel = channel_claim_of(pair, hint, made, cookies);
 
 	return channel < SHM_CHANNELS_MAX ? channel : channel_claim_of(pair, 0, hint, cookies);
 }
@@ -523,7 +525,7 @@ void pair_channel_leave(struct pair *pair, uint32_t index)
 	uint32_t expected = 1, none = SHM_END_NONE;
 
 	pair->sockets[index] = 0;
-	if (index < pair->channel_hint) /* low numbers first: they keep the ready bitmaps short. A hint: no lock */
+	if (index < load_relaxed(&pair->channel_hint)) /* low numbers first: the bitmaps stay short */
 		store_relaxed(&pair->channel_hint, index);
 	if (!channel)
 		return;
