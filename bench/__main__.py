@@ -13,7 +13,8 @@ from pathlib import Path
 from bench.figures import all_figures
 from bench.harness import ROOT, busy_processors, byway_missing, end_on_signals, machine, processors, run_figure
 from bench.model import Figure, Report, Settings
-from bench.report import draw, libraries_missing, markdown, print_report, update_readme
+from bench.publish import publish
+from bench.report import draw, libraries_missing, print_report
 
 RESULTS = ROOT / "bench" / "results"
 BUSY_PROCESSORS_MAX = 0.1  # above this the machine is not quiet, and the figures mean little
@@ -35,7 +36,9 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--from", type=Path, metavar="FILE", dest="source", help="show an earlier result, measure nothing"
     )
-    parser.add_argument("--update-readme", action="store_true", help="put the table into README.md")
+    parser.add_argument(
+        "--publish", action="store_true", help="put the tables of a whole run into README.md and docs/figures.md"
+    )
     options = parser.parse_args(words)
     if options.rounds is not None and options.rounds < 1:
         parser.error("--rounds needs at least 1")
@@ -121,10 +124,13 @@ def main(words: Sequence[str] | None = None) -> int:
     say(f"result:  {path}")
     if draw(report, picture):
         say(f"picture: {picture}")
-    if options.update_readme:
-        readme = ROOT / "README.md"
-        readme.write_text(update_readme(readme.read_text(), markdown(report)))
-        say(f"table:   {readme}")
+    if options.publish:
+        try:
+            for document in publish(report, ROOT):
+                say(f"table:   {document}")
+        except ValueError as why:
+            say(str(why))
+            return 1
     return 1 if any(result.failures for result in report.figures) else 0
 
 

@@ -1,4 +1,4 @@
-"""Shows a run: a table for the terminal, the same table for the README, and a picture. All from what the JSON holds."""
+"""Shows a run: a table for the terminal, the same for the documents, and a picture. All from what the JSON holds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,7 @@ from byway.bench.report import digits
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-README_BEGIN = "<!-- figures:begin -->"
 TABLE_COLUMNS = 180
-README_END = "<!-- figures:end -->"
 NOTHING = "—"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
@@ -140,20 +138,11 @@ def print_report(report: Report) -> None:
 
 
 def markdown(report: Report) -> str:
-    """The table for the README."""
+    """The table for a document."""
     lines = [cells(HEADINGS), ["---"] * len(cells(HEADINGS)), *(cells(row) for row in rows_of(report))]
     table = "\n".join("| " + " | ".join(text.replace("|", "\\|") for text in line) + " |" for line in lines)
     note = "Default options, but for the round trip: that has the latency profile at both ends."
     return f"{table}\n\n*{summary(report)}. {note}*"
-
-
-def update_readme(text: str, table: str) -> str:
-    """README's text with another table between the marks."""
-    before, begin, rest = text.partition(README_BEGIN)
-    _old, end, after = rest.partition(README_END)
-    if not begin or not end:
-        raise ValueError(f"README.md has no {README_BEGIN} … {README_END}")
-    return f"{before}{begin}\n{table}\n{end}{after}"
 
 
 # -- the picture ------------------------------------------------------------------------------------------------------

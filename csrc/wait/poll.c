@@ -332,8 +332,10 @@ static long sleep_until_ready(struct polling *polling, uint64_t deadline_ns, con
 	critical_leave();
 	if (!is_woken && clock_now_ns() + NAP_NS < deadline_ns)
 		deadline_ns = clock_now_ns() + NAP_NS;
-	if (!rings_ready(polling))
+	if (!rings_ready(polling)) {
+		count(counter_sleeps, polling->bells > 0);
 		slept = sleep_poll(polling->fds, polling->count + polling->bells, deadline_ns, mask, mark);
+	}
 	drain_bells(polling);
 	withdraw_sleeps(polling);
 	return slept;

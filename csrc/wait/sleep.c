@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/sys.h"
+#include "wait/spin.h"
 
 #define LONGEST_S 86400
 
@@ -55,6 +56,7 @@ static long sleep_in(long nr, long a, long b, long c, uint64_t deadline_ns, cons
 	struct timespec timeout = time_left(deadline_ns);
 	struct _pthread_cleanup_buffer left;
 	int cancel_type = PTHREAD_CANCEL_DEFERRED;
+	uint64_t start = cpu_ticks();
 	long result = 0;
 
 	_pthread_cleanup_push(&left, sleep_is_left, &cancel_type);
@@ -65,6 +67,7 @@ static long sleep_in(long nr, long a, long b, long c, uint64_t deadline_ns, cons
 	pthread_setcanceltype(cancel_type, NULL);
 	signal_sleep_ends();
 	_pthread_cleanup_pop(&left, 0);
+	spin_slept(cpu_ticks() - start);
 	return result;
 }
 

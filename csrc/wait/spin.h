@@ -2,7 +2,7 @@
  *
  * By default a little (option spin_us), only while that pays: after spins that ended in a sleep the next ones are left
  * out, but for a trial now and then; a spin that was descheduled in the middle says that the processors are wanted by
- * others. Per thread; no locks. */
+ * others. Per thread; no locks. Signal safe: a handler's own waits can only make the next trial come earlier or later. */
 #ifndef BYWAY_WAIT_SPIN_H
 #define BYWAY_WAIT_SPIN_H
 
@@ -20,6 +20,8 @@ struct spin {
 int spin_is_due(void);
 /* Begins a spin. */
 void spin_begin(struct spin *spin);
+/* A sleep has ended that took so long. */
+void spin_slept(uint64_t ticks);
 /* One turn with a pause. 0: the budget is used up. */
 int spin_turn(struct spin *spin);
 /* 1 every `every_us` microseconds. */

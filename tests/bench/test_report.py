@@ -9,7 +9,7 @@ import pytest
 
 from bench import __main__ as command
 from bench.model import Comparison, FigureResult, Report, Round, Sample, compare, compare_all, rate_ratio
-from bench.report import README_BEGIN, README_END, digits, draw, markdown, rows_of, update_readme
+from bench.report import digits, draw, rows_of
 
 
 def result_of(bound: float, failures: dict[str, str] | None = None, whole_interval: bool = False) -> FigureResult:
@@ -77,19 +77,6 @@ def test_json_comes_back_as_it_was(tmp_path: Path) -> None:
     assert Report.load(tmp_path / "deep" / "result.json") == report
 
 
-def test_readme_changes_between_the_marks_only() -> None:
-    text = f"before\n{README_BEGIN}\nold\n{README_END}\nafter\n"
-    table = markdown(report_of(result_of(2.4)))
-    changed = update_readme(text, table)
-    assert changed == f"before\n{README_BEGIN}\n{table}\n{README_END}\nafter\n"
-    assert update_readme(changed, table) == changed
-
-
-def test_a_readme_without_marks_is_left_alone() -> None:
-    with pytest.raises(ValueError, match="figures:begin"):
-        update_readme("text", "table")
-
-
 @pytest.mark.parametrize(
     ("value", "text"), [(0.5834, "0.583"), (23.04, "23"), (117.3, "117"), (1234.0, "1,230"), (413_990.0, "414,000")]
 )
@@ -111,6 +98,13 @@ def test_an_earlier_result_can_be_shown(tmp_path: Path, capsys: pytest.CaptureFi
     report_of(result_of(2.4)).save(tmp_path / "result.json")
     assert command.main(["--from", str(tmp_path / "result.json")]) == 0
     assert "2.50 [2.00, 3.00]" in capsys.readouterr().out
+
+
+def test_a_run_that_is_not_whole_is_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("matplotlib")
+    report_of(result_of(2.4)).save(tmp_path / "result.json")
+    assert command.main(["--from", str(tmp_path / "result.json"), "--publish"]) == 1
+    assert "not whole" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--only", "nonsense"], ["--rounds", "0"], ["--seconds", "-1"]])

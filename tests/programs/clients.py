@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import random
+import select
 import socket
 import sys
 import threading
@@ -176,6 +177,22 @@ def hold(host: str, port: int, request: str) -> None:
         connection.recv(1)
 
 
+def by_turns(host: str, port: int) -> None:
+    """Does what its standard input says, line by line: `talk TIMES`, or `wait TIMES MILLISECONDS` in vain."""
+    with socket.create_connection((host, port), timeout=TIMEOUT_S) as connection:
+        poll = select.poll()
+        poll.register(connection, select.POLLIN)
+        for number, line in enumerate(sys.stdin):
+            what, times, *rest = line.split()
+            for _ in range(int(times)):
+                if what == "wait":
+                    assert not poll.poll(int(rest[0]))
+                else:
+                    connection.sendall(b"x")
+                    assert connection.recv(1) == b"x"
+            print(f"turn {number} done", flush=True)
+
+
 KINDS: dict[str, Callable[..., None]] = {
     "redis-values": redis_values,
     "redis-pipeline": redis_pipeline,
@@ -186,6 +203,7 @@ KINDS: dict[str, Callable[..., None]] = {
     "http-urllib": http_urllib,
     "http-post": http_post,
     "hold": hold,
+    "by-turns": by_turns,
 }
 
 

@@ -26,6 +26,7 @@ from tests import variant
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = ROOT / "build" / "tests"
 NATIVE = ROOT / "tests" / "native"
+CSRC = ROOT / "csrc"
 SERVERS = ROOT / "tests" / "programs" / "servers"
 LIBRARY = variant.library()
 CRASH_LIBRARY = LIBRARY if variant.is_sanitized() else variant.library("test")
@@ -91,12 +92,12 @@ def byway_missing(library: Path = LIBRARY) -> str | None:
 
 
 def compile_native(source: Path, *flags: str) -> Path:
-    """A C helper, compiled once for each content of its folder and tests/native."""
+    """A C helper, compiled once for each content of what it may include."""
     compiler = shutil.which("gcc") or shutil.which("cc") or shutil.which("clang")
     if compiler is None:
         raise FileNotFoundError("no C compiler")
     digest = hashlib.sha256(" ".join((compiler, *flags)).encode())
-    for path in sorted({*NATIVE.glob("*.[ch]"), source, *(ROOT / "csrc" / "shm").glob("*")}):
+    for path in sorted({source, *NATIVE.glob("*.[ch]"), *(ROOT / "bench" / "native").glob("*.h"), *CSRC.rglob("*.*")}):
         digest.update(path.read_bytes())
     suffix = ".so" if "-shared" in flags else ""
     target = BUILD / f"{source.stem}-{digest.hexdigest()[:16]}{suffix}"
@@ -104,7 +105,7 @@ def compile_native(source: Path, *flags: str) -> Path:
         return target
     BUILD.mkdir(parents=True, exist_ok=True)
     building = target.with_name(f"{target.name}.{os.getpid()}")
-    command = [compiler, "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", f"-I{NATIVE}", f"-I{ROOT / 'csrc'}"]
+    command = [compiler, "-std=gnu11", "-O2", "-g", "-Wall", "-Wextra", f"-I{NATIVE}", f"-I{CSRC}"]
     subprocess.run([*command, str(source), "-o", str(building), "-pthread", *flags, "-ldl"], check=True, timeout=120)
     building.rename(target)
     return target
