@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -66,6 +67,12 @@ def client(port: int, *words: str) -> list[str]:
     return as_user(command)
 
 
+def make_tables(port: int) -> list[str]:
+    """pgbench -i, as soon as the server takes connections: it listens before."""
+    ready = shlex.join([str(binaries() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(port)])
+    return ["sh", "-c", f"until {ready}; do sleep 0.05; done; exec {shlex.join(client(port, '-i', '-q'))}"]
+
+
 def parse(output: str, seconds: float) -> Sample:
     """From pgbench's report."""
     rate = re.search(r"^tps = ([0-9.]+)", output, re.MULTILINE)
@@ -79,7 +86,7 @@ def measure(clients: int, variant: Variant, settings: Settings) -> Sample:
     """One variant: tables are made first, by the same client program."""
     seconds = max(1, math.ceil(settings.seconds))
     with serving(variant, settings, server) as running:
-        run_load(variant, settings.load_cpu, client(running.port, "-i", "-q"), seconds)
+        run_load(variant, settings.load_cpu, make_tables(running.port), seconds)
         words = client(running.port, "-S", "-c", str(clients), "-T", str(seconds))
         sample = parse(run_load(variant, settings.load_cpu, words, seconds), seconds)
         return with_ring_bytes(sample, variant, running) if variant.byway else sample

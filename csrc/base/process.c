@@ -8,6 +8,7 @@
 #include "base/sys.h"
 
 #define STAT_BYTES_MAX 1024
+#define MAP_BYTES_MAX 128
 #define FIELD_FLAGS 9
 #define FIELD_THREADS 20
 #define FIELD_START_TIME 22
@@ -49,19 +50,24 @@ static uint64_t field(const char *after_name, int wanted)
 	return value;
 }
 
+/* What one read gives, with a 0 behind it. Empty where there is nothing. */
+static void file_read(const char *path, char *text, size_t bytes)
+{
+	long fd = SYS3(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
+	long got = fd < 0 ? 0 : sys_read((int)fd, text, bytes - 1);
+
+	if (fd >= 0)
+		sys_close((int)fd);
+	text[got > 0 ? got : 0] = 0;
+}
+
 static struct stat_line stat_read(long id)
 {
 	char path[64], text[STAT_BYTES_MAX];
 	const char *name_end;
-	long fd, bytes;
 
 	stat_path(path, id);
-	fd = SYS3(SYS_open, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return (struct stat_line){0};
-	bytes = sys_read((int)fd, text, sizeof(text) - 1);
-	sys_close((int)fd);
-	text[bytes > 0 ? bytes : 0] = 0;
+	file_read(path, text, sizeof(text));
 	name_end = strrchr(text, ')');
 	if (!name_end || !name_end[1])
 		return (struct stat_line){0};
@@ -114,4 +120,17 @@ int process_is_ending(long id)
 		return 1;
 	line = stat_read(id);
 	return has_ended(&line) || (line.flags & FLAG_EXITING) != 0;
+}
+
+/* A line of uid_map: first id here, first id outside, how many. */
+int process_knows_all_users(void)
+{
+	static const char *const all[] = {"0", "0", "4294967295"};
+	char text[MAP_BYTES_MAX], *word, *rest = text;
+	size_t known = 0;
+
+	file_read("/proc/self/uid_map", text, sizeof(text));
+	while ((word = strtok_r(known ? NULL : text, " \n", &rest)) && known < 3 && !strcmp(word, all[known]))
+		known++;
+	return known == 3 && !word;
 }

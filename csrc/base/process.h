@@ -20,4 +20,8 @@ int process_thread_is_gone(long thread);
  * its pidfd tells of its end. 0 also where that is not known. */
 int process_is_ending(long id);
 
+/* 1 when every user of the machine has the same id here as everywhere: this process is in no user namespace that leaves some out,
+ * who would all show as the overflow user (user_namespaces(7)). 0 also where that is not known. */
+int process_knows_all_users(void);
+
 #endif

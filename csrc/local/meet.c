@@ -12,10 +12,12 @@
 #include "base/crash.h"
 #include "base/descriptor.h"
 #include "base/log.h"
+#include "base/process.h"
 #include "base/spinlock.h"
 #include "base/sys.h"
 #include "shm/arena.h"
 
+#define OVERFLOW_USER 65534 /* nobody; /proc/sys/kernel/overflowuid says another one hardly ever */
 #define HELLO_MAGIC 0x6f6c6c65 /* "ello" */
 #define DESCRIPTORS_PASSED_MAX (SHM_BELLS_MAX + 2)
 
@@ -136,12 +138,20 @@ static int error_reason(long error)
 	}
 }
 
+/* Who has no id in our user namespace shows as the overflow user. */
+static int user_is_certain(uint32_t user)
+{
+	return user != OVERFLOW_USER || process_knows_all_users();
+}
+
 int meet_identify(struct meeting *meeting, int fd)
 {
 	int error = diag_find_peer(fd, &meeting->peer);
 
 	if (error)
 		return error_reason(error);
+	if (!user_is_certain(meeting->peer.user))
+		return reason_peer_user;
 	meeting->cookie = diag_cookie(fd);
 	return meeting->cookie ? 0 : reason_no_diag;
 }
@@ -154,7 +164,7 @@ static int peer_process(const struct meeting *meeting, int fd)
 
 	if (sys_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &credentials, &bytes))
 		return 0;
-	return credentials.uid == meeting->peer.user && credentials.uid != 65534 ? credentials.pid : 0;
+	return credentials.uid == meeting->peer.user && user_is_certain(credentials.uid) ? credentials.pid : 0;
 }
 
 static int pair_is_usable(struct pair *pair)
@@ -477,6 +487,8 @@ int meet_is_complete(struct meeting *meeting, struct local_end *end, int *reason
 	other = load_acquire(&end->shared->ends[1 - end->pair->end]);
 	if (other == SHM_END_OPEN && load_acquire(&end->pair->confirmed))
 		return 1;
+	if (other == SHM_END_NONE)
+		*reason = reason_peer_refused;
 	return other == SHM_END_CLOSED || (other == SHM_END_NONE && meeting->fd < 0) ? -1 : 0;
 }
 

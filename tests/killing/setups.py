@@ -101,10 +101,6 @@ def pgbench(port: int) -> Words:
     return [*postgres.client(port, "-S", "-n", "-c", "4", "-T", str(LOAD_S))]
 
 
-def make_tables(port: int) -> Words:
-    return [*postgres.client(port, "-i", "-q")]
-
-
 HTTP = b"GET /1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 SETUPS = {
     setup.name: setup
@@ -123,7 +119,7 @@ SETUPS = {
             b"",
             tuple(str(postgres.binaries() / name) for name in ("initdb", "postgres", "pgbench")),
             has_workers=True,
-            prepare=make_tables,
+            prepare=lambda port: [*postgres.make_tables(port)],
         ),
         Setup("node", node, wrk, HTTP, b"200 OK", ("node", "wrk")),
     )
