@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.figures import (
     connections,
-    http_servers,
+    haproxy,
     idle,
     java,
     kernel_paths,
@@ -12,6 +12,7 @@ from bench.figures import (
     memcached,
     messages,
     nginx,
+    node,
     postgres,
     python_servers,
     redis,
@@ -30,7 +31,8 @@ def all_figures() -> list[Figure]:
         *redis.FIGURES,
         *memcached.FIGURES,
         *nginx.FIGURES,
-        *http_servers.FIGURES,
+        haproxy.FIGURE,
+        *node.FIGURES,
         *postgres.FIGURES,
         *python_servers.FIGURES,
         *java.FIGURES,

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from bench.harness import SERVERS, program_missing, serve_and_load
-from bench.loads.reports import latency_sample
+from bench.harness import SERVERS, program_missing
+from bench.loads import echo
 from bench.model import BenchError, Comparison, Figure, Sample, Settings, Variant, rate_ratio
 
 SOURCE = SERVERS / "JavaEcho.java"
-ROUND_TRIP_BYTES = 2 * 64
 
 
 def classes(build: Path) -> Path:
@@ -35,10 +33,7 @@ def measure(role: str, variant: Variant, settings: Settings) -> Sample:
     def server(_directory: Path, port: int) -> list[str]:
         return ["java", "-Xshare:auto", "-cp", where, "JavaEcho", role, str(port)]
 
-    def load(port: int, seconds: float) -> list[str]:
-        return [sys.executable, "-m", "bench.clients.echo_client", str(port), str(seconds)]
-
-    return serve_and_load(variant, settings, server, load, partial(latency_sample, bytes_per_sample=ROUND_TRIP_BYTES))
+    return echo.measure(server, variant, settings)
 
 
 def figure(role: str, title: str) -> Figure:

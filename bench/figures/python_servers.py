@@ -8,12 +8,10 @@ from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
-from bench.harness import SERVERS, program_missing, serve_and_load
-from bench.loads import wrk
-from bench.loads.reports import latency_sample
-from bench.model import Comparison, Figure, Sample, Settings, Variant, rate_ratio
+from bench.harness import SERVERS, program_missing
+from bench.loads import echo, wrk
+from bench.model import Comparison, Figure, rate_ratio
 
-ROUND_TRIP_BYTES = 2 * 64
 BODY_BYTES = 2
 GUNICORN_CONNECTIONS = 4
 
@@ -23,16 +21,9 @@ def library_missing(name: str) -> str | None:
     return None if find_spec(name) else f"not installed: {name}"
 
 
-def measure_echo(loop: str, variant: Variant, settings: Settings) -> Sample:
-    """A blocking client that sends 64 bytes and waits until they are back."""
-
-    def server(_directory: Path, port: int) -> list[str]:
-        return [sys.executable, str(SERVERS / "asyncio_echo.py"), "serve-protocol", str(port), loop]
-
-    def load(port: int, seconds: float) -> list[str]:
-        return [sys.executable, "-m", "bench.clients.echo_client", str(port), str(seconds)]
-
-    return serve_and_load(variant, settings, server, load, partial(latency_sample, bytes_per_sample=ROUND_TRIP_BYTES))
+def echo_server(loop: str, _directory: Path, port: int) -> list[str]:
+    """A protocol that writes what it gets."""
+    return [sys.executable, str(SERVERS / "asyncio_echo.py"), "serve-protocol", str(port), loop]
 
 
 def gunicorn(directory: Path, port: int) -> list[str]:
@@ -43,21 +34,21 @@ def gunicorn(directory: Path, port: int) -> list[str]:
     return [sys.executable, "-m", "gunicorn", *options, *address, *application]
 
 
-def echo(loop: str, bound: float) -> Figure:
+def echo_figure(loop: str, bound: float) -> Figure:
     """One line of the table."""
     return Figure(
         name=f"{loop}_echo",
         title=f"{loop} echo, 1 client",
         unit="requests/s",
         comparisons=(Comparison("requests/s", "kernel", rate_ratio, bound),),
-        measure=partial(measure_echo, loop),
+        measure=partial(echo.measure, partial(echo_server, loop)),
         missing=partial(library_missing, loop),
     )
 
 
 FIGURES: Sequence[Figure] = (
-    echo("asyncio", 2),
-    echo("uvloop", 3),
+    echo_figure("asyncio", 2),
+    echo_figure("uvloop", 3),
     Figure(
         name="gunicorn",
         title=f"gunicorn, {GUNICORN_CONNECTIONS} connections",

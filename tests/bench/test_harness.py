@@ -136,7 +136,7 @@ def test_without_the_library_the_kernel_is_measured_all_the_same(
 
 
 def test_a_server_and_its_load(settings: Settings) -> None:
-    sample = echo.measure(KERNEL, settings)
+    sample = echo.FIGURE.measure(KERNEL, settings)
     assert sample.rate_per_s is not None and sample.rate_per_s > 0
     assert sample.ring_bytes is None
 

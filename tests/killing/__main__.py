@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from bench.harness import end_on_signals
 from tests.crash.results import commit, machine
 from tests.killing import rounds
 from tests.killing.setups import SETUPS
@@ -82,6 +83,7 @@ def main() -> int:
     absent = {name: setup.missing() for name, setup in SETUPS.items() if setup.missing()}
     if absent:
         print(f"left out, for programs that are not installed: {absent}", file=sys.stderr)
+    end_on_signals()
     oracle, tally, began = rounds.Oracle(), Tally(), time.monotonic()
     with tempfile.TemporaryDirectory(prefix="byway-kill-") as place:
         directory = Path(place)
