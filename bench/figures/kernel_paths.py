@@ -42,7 +42,8 @@ def one_end(name: str, title: str, variant: Variant) -> Figure:
         missing=compiler_missing,
         variants=(KERNEL, variant),
         ring_share_min=0,
-        rounds_factor=2,
+        rounds_factor=12,  # the interval's half is to be 2 % at most
+        seconds_factor=0.25,
     )
 
 
