@@ -457,6 +457,8 @@ long local_send(struct local_end *end, int fd, struct cursor *from, int flags)
 	long result = 0;
 
 	local_lock_writer(end);
+	if (unlikely(load_relaxed(&end->short_waits)))
+		store_relaxed(&end->short_waits, 0);
 	if (unlikely(flags & MSG_MORE)) /* what the kernel holds back, the kernel lets go */
 		fetch_or(&end->socket->flags, SOCK_CORKED);
 	while (!result && from->left) {

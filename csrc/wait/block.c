@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/crash.h"
 #include "base/critical.h"
+#include "base/options.h"
 #include "base/sys.h"
 #include "local/offset.h"
 #include "sock/option.h"
@@ -15,6 +16,9 @@
 #include "wait/spin.h"
 
 #define NAP_NS 500000
+#define STREAM_WAITS 16
+#define SHORT_WAIT_US 1
+#define GATHER_BYTES_MAX 2048
 
 struct wait {
 	uint64_t deadline_ns; /* CLOCK_NEVER: none */
@@ -49,6 +53,42 @@ static void wait_begin(struct wait *wait, struct sock *sock, int fd, int option)
 	wait->deadline_ns = wait->has_timeout ? clock_now_ns() + timeout_ns : CLOCK_NEVER;
 }
 
+/* A stream of small messages comes in one direction, faster than this thread spins: after it has emptied the ring it leaves
+ * the tail alone for a moment, so that bytes gather. A look takes the line away from the sender, who then waits for it longer
+ * than it takes to send several messages. */
+static int is_stream(const struct local_end *end)
+{
+	return unlikely(load_relaxed(&end->short_waits) >= STREAM_WAITS);
+}
+
+static void gather(const struct local_end *end)
+{
+	uint64_t moment;
+
+	if (!is_stream(end))
+		return;
+	moment = clock_ticks_per_us * (uint64_t)options.gather_ns / 1000;
+	while (cpu_ticks() - load_relaxed(&end->emptied_ticks) < moment)
+		cpu_pause();
+}
+
+static void note_receive(struct local_end *end, const struct cursor *to, long received)
+{
+	if (is_stream(end) && to->left && received > 0 && received < GATHER_BYTES_MAX)
+		store_relaxed(&end->emptied_ticks, cpu_ticks());
+}
+
+/* By the spin's own last look at the clock: the bytes are there, and another look would keep them waiting. */
+static void note_wait(struct local_end *end, const struct spin *spin)
+{
+	uint32_t before = load_relaxed(&end->short_waits);
+
+	if (spin->last - spin->start > clock_ticks_of_us(SHORT_WAIT_US))
+		store_relaxed(&end->short_waits, 0);
+	else if (before < STREAM_WAITS)
+		store_relaxed(&end->short_waits, before + 1);
+}
+
 /* 1: something changed; 0: go to sleep. */
 static int spin_for_change(struct sock *sock, uint64_t seen, struct signal_mark mark)
 {
@@ -60,12 +100,14 @@ static int spin_for_change(struct sock *sock, uint64_t seen, struct signal_mark 
 	while (spin_turn(&spin)) {
 		if (local_rx_mark(&sock->end) != seen || signal_came(mark)) {
 			local_fetch_ahead(&sock->end);
+			note_wait(&sock->end, &spin);
 			spin_won(&spin);
 			return 1;
 		}
 		if (spin_should_ask(&spin, PAIR_ASK_US) && !local_peer_is_well(&sock->end))
 			return 0;
 	}
+	store_relaxed(&sock->end.short_waits, 0);
 	spin_lost(&spin);
 	return 0;
 }
@@ -357,12 +399,14 @@ static long recv_until_done(struct sock *sock, int fd, struct cursor *to, int fl
 	struct cursor start = *to;
 	size_t target = receive_target(sock, fd, to->left, flags);
 
+	gather(&sock->end);
 	for (;;) {
 		uint64_t seen = local_rx_mark(&sock->end);
 		long received = receive_now(sock, fd, to, flags);
 		size_t done = start.left - to->left;
 		long result;
 
+		note_receive(&sock->end, to, received);
 		if (received >= 0 ? received == 0 || done >= target : received != -EAGAIN) {
 			if (done)
 				local_keep_error(&sock->end, received);
