@@ -12,7 +12,6 @@ import re
 import resource
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bench.model import BARE, BenchError, Figure, FigureResult, Round, Sample, Settings, Variant, compare_all
+from bench.ports import free_port
 from byway import native
 from byway.bench.processes import end_group
 from byway.errors import UserError
@@ -151,14 +151,6 @@ def compiled(name: str, build: Path) -> str:
 
 
 # -- ports and programs -----------------------------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def listening_ports(table: str) -> set[int]:

@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 
 from bench.figures import nginx
-from bench.harness import SERVERS, free_port, program_missing
+from bench.harness import SERVERS, program_missing
 from bench.loads import wrk
 from bench.model import Comparison, Figure, rate_ratio
+from bench.ports import free_port
 
 
 def haproxy_before_nginx(directory: Path, port: int) -> list[str]:

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from bench.ports import free_port as free_port
 from tests import variant
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -136,13 +137,6 @@ def is_listening(port: int) -> bool:
                 if columns[1].endswith(wanted) and columns[3] == "0A":
                     return True
     return False
-
-
-def free_port() -> int:
-    """A port that nobody holds now, at any address."""
-    with socket.socket(socket.AF_INET6 if socket.has_ipv6 else socket.AF_INET) as probe:
-        probe.bind(("", 0))
-        return int(probe.getsockname()[1])
 
 
 def own_address() -> str | None:
