@@ -14,6 +14,7 @@ import tempfile
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from byway.bench.processes import tree
@@ -25,7 +26,8 @@ from tests.programs.ring import read_ring
 VICTIMS = ("load", "server", "worker")
 ENDS_WITHIN_S = 3 * LOAD_S + 20.0
 ANSWERS_WITHIN_S = 20.0
-DELAY_S = (0.05, 0.9)  # after both loads have been started
+DELAY_S = (0.05, 0.9)  # after both loads have connected
+ESTABLISHED = "01"  # a state in /proc/net/tcp
 KERNEL_ROUNDS_MAX = 12  # to find an outcome that Byway has shown
 
 
@@ -99,6 +101,18 @@ def victim_of(case: Case, server: Program, load: Program) -> int:
     return random.Random(case.seed).choice(workers) if workers else server.pid
 
 
+def connections_to(port: int) -> set[str]:
+    """Of established connections to `port` at 127.0.0.1, the active ends' descriptors as /proc/PID/fd shows them."""
+    rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
+    return {f"socket:[{row[9]}]" for row in rows if row[2].endswith(f":{port:04X}") and row[3] == ESTABLISHED}
+
+
+def has_connected(load: Program, port: int) -> bool:
+    """Or has ended."""
+    held = {target for pid in tree(load.pid) for target in harness.descriptors(pid).values()}
+    return load.process.poll() is not None or not held.isdisjoint(connections_to(port))
+
+
 def rings_carry(server: Program) -> bool:
     """Of any process of the server; a family's counters are in the arena of each."""
     rings = (read_ring(pid) for pid in tree(server.pid))
@@ -116,6 +130,8 @@ def run(case: Case, world: World, directory: Path) -> Result:
         if setup.prepare:
             group.run(setup.prepare(port), world)
         loads = [group.start(setup.load(port), world, directory=harness.ROOT) for _ in range(2)]
+        for load in loads:
+            harness.wait_until(partial(has_connected, load, port), "the load's connection")
         time.sleep(case.delay_s)
         by_ring = world.is_byway and rings_carry(server)
         with suppress(ProcessLookupError):
