@@ -53,7 +53,7 @@ def redis(_directory: Path, port: int) -> Words:
 
 
 def redis_load(port: int) -> Words:
-    return ["redis-benchmark", "-p", str(port), "-t", "get,set,lpush", "-c", "10", "-n", "150000", "-q"]
+    return ["redis-benchmark", "-p", str(port), "-t", "get,set", "-c", "10", "-n", "400000", "-q"]
 
 
 def memcached(_directory: Path, port: int) -> Words:
