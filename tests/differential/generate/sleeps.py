@@ -24,10 +24,13 @@ class Sleeps(Lives, Waits):
             return
         whole = self.chance(15)  # as much as a ring does not hold, and Linux shows at once
         size = min(self.options["ring_bytes"] + 8, STRICT_FLIGHT) if whole else self.size()
-        self.sleep_in_call(holder, size)
+        way = self.sleep_in_call(holder, size)
         peer = self.random.choice(peers)
         end = end_of(peer.slot) or ""
         event = self.random.choices(("send", "shutdown", "close", "signal", "kill", "reset"), (60, 10, 8, 12, 4, 6))[0]
+        if way == "all" and size > 1 and end not in self.model.finished and self.chance(50):
+            self.end_after_a_part(holder, peer, size)
+            return
         if event == "signal":
             self.do(holder.actor, "signal", signal=int(signal.SIGUSR1 if self.chance(80) else signal.SIGURG))
             event = "send"
@@ -47,7 +50,16 @@ class Sleeps(Lives, Waits):
             self.do(peer.actor, "setsockopt", fd=peer.slot, level=1, name=int(s.SO_LINGER), value=0)
             self.close(peer)
 
-    def sleep_in_call(self, holder: Holder, size: int) -> None:
+    def end_after_a_part(self, holder: Holder, peer: Holder, size: int) -> None:
+        """Somebody waits for all, and gets a part and the end: the part is its result, an error the next call's."""
+        self.do(peer.actor, "send", fd=peer.slot, len=self.random.randint(1, size - 1))
+        if self.chance(70):
+            self.do(peer.actor, "setsockopt", fd=peer.slot, level=1, name=int(s.SO_LINGER), value=0)
+        self.close(peer)
+        self.look_at_end(holder)
+
+    def sleep_in_call(self, holder: Holder, size: int) -> str:
+        """In which way."""
         way = self.random.choices(("recv", "poll", "select", "epoll", "all"), (50, 20, 8, 14, 8))[0]
         timeout = self.random.choice(FOREVER_MS)
         timed = {"timed": 1} if end_of(holder.slot) in self.model.timeouts else {}
@@ -69,6 +81,7 @@ class Sleeps(Lives, Waits):
             arguments: dict[str, Value] = {"flags": flags} if flags else {}
             api = self.random.choice(("recv", "recvmsg", "recvfrom") if flags else RECEIVES[:5])
             self.do(holder.actor, "recv", fd=holder.slot, len=size, api=api, **arguments, **timed)
+        return str(way)
 
     def blocked_send(self) -> None:
         """More than any buffer holds; the other end then reads, or goes."""
