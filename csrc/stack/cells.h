@@ -1,0 +1,42 @@
+/* The cells that packets lie in, and those that are free.
+ *
+ * Any thread of any process that maps the stack may take and give back, with no lock: the free ones are a list whose head is changed
+ * by compare-and-swap, with a tag that changes each time, so that a head that has come back is not taken for the same list. A
+ * process that dies with cells in hand loses them until the stack is repaired: who holds its lock then counts what is in use. */
+#ifndef BYWAY_STACK_CELLS_H
+#define BYWAY_STACK_CELLS_H
+
+#include <stdint.h>
+
+enum {
+	CELL_BYTES = 2048,
+	CELL_HEADROOM_BYTES = 128
+}; /* a UMEM chunk; room for all headers before a payload */
+
+#define CELL_NONE 0xffffffffu
+
+/* What is known of a cell, apart from the bytes in it. */
+struct cell {
+	uint32_t next; /* of the free ones, or in the list of whoever has it; CELL_NONE: the last */
+	uint16_t offset; /* of its bytes in the cell */
+	uint16_t bytes;
+};
+_Static_assert(sizeof(struct cell) == 8, "one word");
+
+/* On a line of its own. */
+struct cell_pool {
+	uint64_t first; /* tag << 32 | index of the first free one */
+	uint32_t count;
+	uint32_t free_count; /* a hint: moves after the list does */
+	uint64_t pad[6];
+};
+_Static_assert(sizeof(struct cell_pool) == 64, "one line");
+
+/* All `count` cells are free. */
+void cells_make(struct cell_pool *pool, struct cell *cells, uint32_t count);
+
+/* A free cell, which is the caller's; CELL_NONE: there is none. */
+uint32_t cell_take(struct cell_pool *pool, struct cell *cells);
+void cell_give_back(struct cell_pool *pool, struct cell *cells, uint32_t index);
+
+#endif
