@@ -38,6 +38,18 @@ static inline int lock_acquire(uint64_t *word)
 	return lock_contended(word);
 }
 
+/* 1: taken, lock_release must follow. 0: somebody has it, who may be dead. Never waits. */
+static inline int lock_try(uint64_t *word)
+{
+	uint64_t free = load_relaxed(word) & ~(uint64_t)LOCK_OWNER_MASK;
+
+	critical_enter();
+	if (likely(compare_swap(word, &free, free | (uint32_t)thread_id())))
+		return 1;
+	critical_leave();
+	return 0;
+}
+
 /* A plain store: while its owner lives nobody else writes a held lock. One that is not ours is left alone. */
 static inline void lock_release(uint64_t *word)
 {

@@ -54,6 +54,10 @@ TABLE = (
         ),
     ),
     Model(
+        "deferred_work",
+        ("LIST_PLAIN", "NO_HOLDER_FENCE", "NO_SECOND_LOOK", "MARK_PLAIN", "MARK_LATE", "WORK_AFTER_MARK"),
+    ),
+    Model(
         "epoll_ready",
         (
             "NO_PUBLISH_FENCE",
