@@ -43,8 +43,7 @@ struct local_end {
 	/* any thread, a hint */
 	uint64_t asked_ticks; /* when the kernel socket was last asked whether the peer lives */
 	uint32_t acknowledgement_due; /* bytes came by the kernel since we last sent: see acknowledge() in send.c */
-	uint32_t
-		short_waits; /* receives in a row that waited a moment only, since we last sent: see gather() in wait/block.c */
+	uint32_t short_waits; /* receives in a row that waited a moment only, since we last sent: gather() in block.c */
 	uint64_t emptied_ticks; /* when one of them last emptied the ring */
 };
 
