@@ -64,7 +64,8 @@ def run_round(case: rounds.Case, oracle: rounds.Oracle, tally: Tally, directory:
 
 
 def record(wish: argparse.Namespace, tally: Tally, kernel_rounds: int, seconds: float) -> None:
-    command = f"./dev kill --rounds {wish.rounds} --seed {wish.seed} --record"
+    first = f" --first {wish.first}" if wish.first else ""
+    command = f"./dev kill --rounds {wish.rounds}{first} --seed {wish.seed} --record"
     counts = f"{tally.tried.total()} rounds, {tally.failed.total()} failed, {kernel_rounds} rounds of the kernel"
     RESULTS.write_text(
         "# kill -9 in the middle of real programs' benchmarks\n\n"
