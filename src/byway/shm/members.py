@@ -54,9 +54,13 @@ class MemberReport:
     counters: dict[str, int]
 
 
+LOOKS = 2  # a program that maps and unmaps memory while its maps are read may show too few
+
+
 def is_under_byway(pid: int) -> bool:
-    maps = proc.read(pid, "maps")
-    return native.PRELOAD_LIBRARY.encode() in maps or arena.FILE_PREFIX.encode() in maps
+    """Whether the library, or a family's memory, is mapped there."""
+    marks = (native.PRELOAD_LIBRARY.encode(), arena.FILE_PREFIX.encode())
+    return any(mark in maps for maps in (proc.read(pid, "maps") for _ in range(LOOKS)) for mark in marks)
 
 
 def read_member(pid: int) -> Member:
