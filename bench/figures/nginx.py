@@ -57,6 +57,6 @@ def figure(name: str, title: str, path: str, reply_bytes: int, bound: float) -> 
 
 
 FIGURES: Sequence[Figure] = (
-    figure("nginx_return", "nginx return 200, 50 connections", "/return", 0, 3),
+    figure("nginx_return", "nginx return 200, 50 connections", "/return", 0, 3.5),
     figure("nginx_file", "nginx 1 KB file, 50 connections", "/kilobyte", FILE_BYTES, 2),
 )
