@@ -27,24 +27,25 @@ static inline uint64_t lock_generation(uint64_t word)
 	return (word >> LOCK_GENERATION_SHIFT) & LOCK_GENERATION_MASK;
 }
 
-/* Returns 1 when the lock was taken over: the protected word's generation must be raised before it is used. */
-static inline int lock_acquire(uint64_t *word)
+static inline int lock_take_free(uint64_t *word)
 {
 	uint64_t free = load_relaxed(word) & ~(uint64_t)LOCK_OWNER_MASK;
 
+	return compare_swap(word, &free, free | (uint32_t)thread_id());
+}
+
+/* Returns 1 when the lock was taken over: the protected word's generation must be raised before it is used. */
+static inline int lock_acquire(uint64_t *word)
+{
 	critical_enter();
-	if (likely(compare_swap(word, &free, free | (uint32_t)thread_id())))
-		return 0;
-	return lock_contended(word);
+	return likely(lock_take_free(word)) ? 0 : lock_contended(word);
 }
 
 /* 1: taken, lock_release must follow. 0: somebody has it, who may be dead. Never waits. */
 static inline int lock_try(uint64_t *word)
 {
-	uint64_t free = load_relaxed(word) & ~(uint64_t)LOCK_OWNER_MASK;
-
 	critical_enter();
-	if (likely(compare_swap(word, &free, free | (uint32_t)thread_id())))
+	if (likely(lock_take_free(word)))
 		return 1;
 	critical_leave();
 	return 0;

@@ -138,7 +138,7 @@ static int error_reason(long error)
 	}
 }
 
-/* Who has no id in our user namespace shows as the overflow user. */
+/* Who has no id in our user namespace, which may change, shows as the overflow user. */
 static int user_is_certain(uint32_t user)
 {
 	return user != OVERFLOW_USER || process_knows_all_users();
@@ -483,12 +483,10 @@ int meet_is_complete(struct meeting *meeting, struct local_end *end, int *reason
 	*reason = meeting->fd >= 0 ? answer_take(meeting, end->pair) : 0;
 	if (*reason)
 		return -1;
-	*reason = reason_ended;
 	other = load_acquire(&end->shared->ends[1 - end->pair->end]);
 	if (other == SHM_END_OPEN && load_acquire(&end->pair->confirmed))
 		return 1;
-	if (other == SHM_END_NONE)
-		*reason = reason_peer_refused;
+	*reason = other == SHM_END_NONE ? reason_peer_refused : reason_ended;
 	return other == SHM_END_CLOSED || (other == SHM_END_NONE && meeting->fd < 0) ? -1 : 0;
 }
 

@@ -139,7 +139,7 @@ static void lay_out(struct wheel *wheel, struct wheel_node *nodes, uint32_t leve
 /* What is in a slot of the lowest level is due, but for what only waited at the end of the wheel's reach. */
 static uint32_t take_due(struct wheel *wheel, struct wheel_node *nodes)
 {
-	uint32_t list = slot_at(wheel->now, 0), index, waiting = WHEEL_NONE;
+	uint32_t list = slot_at(wheel->now, 0), index, waiting;
 
 	for (index = wheel->first[list]; index != WHEEL_NONE; index = nodes[index].next)
 		if (nodes[index].deadline <= wheel->now)

@@ -27,7 +27,8 @@ typedef void work_serve(void *of, uint32_t index);
 
 void work_make(struct work *work, struct work_node *nodes, uint32_t count);
 
-/* Work has been made for socket `index`: it is done when this returns, or who has the lock does it. 1: the lock was taken. */
+/* Work has been made for socket `index`: it is done when this returns, or who has the lock does it; of a holder that
+ * has died, who comes by work_hold. 1: the lock was taken. */
 int work_leave(struct work *work, struct work_node *nodes, uint32_t index, work_serve *serve, void *of);
 
 /* For what must have the lock itself: waits for it. 1: its holder had died, and what it was about is to be repaired first. */

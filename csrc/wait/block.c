@@ -16,7 +16,7 @@
 #include "wait/spin.h"
 
 #define NAP_NS 500000
-#define STREAM_WAITS 16
+#define STREAM_WAITS 16 /* short ones in a row are a stream */
 #define SHORT_WAIT_US 1
 #define GATHER_BYTES_MAX 2048
 

@@ -102,7 +102,7 @@ def victim_of(case: Case, server: Program, load: Program) -> int:
 
 
 def connections_to(port: int) -> set[str]:
-    """Of established connections to `port` at 127.0.0.1, the active ends' descriptors as /proc/PID/fd shows them."""
+    """Of established IPv4 connections to `port`, the active ends' descriptors as /proc/PID/fd shows them."""
     rows = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])
     return {f"socket:[{row[9]}]" for row in rows if row[2].endswith(f":{port:04X}") and row[3] == ESTABLISHED}
 

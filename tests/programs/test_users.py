@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -35,6 +36,8 @@ def start_as(group: Programs, user: str) -> tuple[Program, int]:
 
 @pytest.mark.parametrize("user", ["nobody", "daemon"])
 def test_a_server_of_another_user(group: Programs, user: str) -> None:
+    if user == "nobody" and Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+        pytest.skip("in this user namespace nobody may be anybody")
     server, port = start_as(group, user)
     world = harness.byway_world()
     client(group, world, "memcached-values", "127.0.0.1", port, 200, 100)

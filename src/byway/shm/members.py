@@ -8,6 +8,8 @@ from byway.kernel import proc, tcp
 from byway.launch import settings
 from byway.shm import arena, pair, tables
 
+LOOKS = 2  # a program that maps and unmaps memory while its maps are read may show too few
+
 
 @dataclass(frozen=True)
 class Member:
@@ -52,9 +54,6 @@ class MemberReport:
     attached: int
     ring_bytes: int
     counters: dict[str, int]
-
-
-LOOKS = 2  # a program that maps and unmaps memory while its maps are read may show too few
 
 
 def is_under_byway(pid: int) -> bool:
