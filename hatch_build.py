@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The whole native build: csrc/ into libbyway_preload.so (what programs load) and libbyway.so (without interposition).
+"""The whole native build: csrc/ into libbyway_preload.so (what programs load) and libbyway.so (the TCP/IP engine).
 
 Decides which compiler, which flags, and what is out of date. Called by hatchling for a wheel or an editable install, by
 `./dev` before every verb, and by hand: `python hatch_build.py --variant release|test|asan|ubsan|tsan [--out DIR]`.
@@ -30,7 +30,14 @@ SOURCES = ROOT / "csrc"
 NATIVE = ROOT / "src" / "byway" / "_native"
 GLIBC_MIN = "2.28"
 FOLDERS_NOT_IN_LIBRARY = {"bpf"}  # compiled for another machine
+ENGINE_FOLDERS = {"base", "frame", "stack", "ip", "udp", "tcp", "engine"}
+HIDDEN_IN_PRELOAD = SOURCES / "engine" / "hidden.map"  # names that programs must not meet
 SHARED_FACTS = ("layout.h", "*.def")  # of csrc/shm, read by the Python side too
+ENGINE_FACTS = (
+    "engine/options.def",
+    "stack/counters.def",
+    "frame/drops.def",
+)  # the same, with the folder in their names
 
 COMPILE_FLAGS = [
     "-std=gnu11",
@@ -136,6 +143,12 @@ def abi_hash() -> str:
     return hashlib.sha256((SOURCES / "shm" / "layout.h").read_bytes()).hexdigest()[:16]
 
 
+def stack_hash() -> str:
+    """Of all that the layout of a stack may depend on."""
+    headers = sorted(path for folder in sorted(ENGINE_FOLDERS) for path in (SOURCES / folder).glob("*.[hd]*"))
+    return hashlib.sha256(b"\0".join(path.read_bytes() for path in headers)).hexdigest()[:16]
+
+
 def version() -> str:
     text = (ROOT / "src" / "byway" / "__init__.py").read_text()
     found = re.search(r'__version__ = "([^"]+)"', text)
@@ -145,7 +158,8 @@ def version() -> str:
 
 
 def compile_flags(variant: Variant, compiler: Compiler, warnings_are_errors: bool) -> list[str]:
-    facts = [f"-DBYWAY_ABI_HASH=0x{abi_hash()}ULL", f'-DBYWAY_VERSION="{version()}"', f"-I{SOURCES}"]
+    hashes = [f"-DBYWAY_ABI_HASH=0x{abi_hash()}ULL", f"-DBYWAY_STACK_HASH=0x{stack_hash()}ULL"]
+    facts = [*hashes, f'-DBYWAY_VERSION="{version()}"', f"-I{SOURCES}"]
     strict = ["-Werror"] if warnings_are_errors else []
     return [*COMPILE_FLAGS, *strict, *facts, *variant.flags, *compiler.flags]
 
@@ -155,8 +169,8 @@ def library_sources() -> list[Path]:
     return sorted(path for path in found if path.relative_to(SOURCES).parts[0] not in FOLDERS_NOT_IN_LIBRARY)
 
 
-def is_core(source: Path) -> bool:
-    return source.relative_to(SOURCES).parts[0] != "interpose"
+def is_of_engine(source: Path) -> bool:
+    return source.relative_to(SOURCES).parts[0] in ENGINE_FOLDERS
 
 
 def headers_digest() -> bytes:
@@ -225,11 +239,13 @@ def run_units(units: list[Unit]) -> int:
 def publish_shared_facts() -> None:
     """The layout and the tables, beside the library that was compiled from them."""
     NATIVE.mkdir(parents=True, exist_ok=True)
-    for pattern in SHARED_FACTS:
-        for source in (SOURCES / "shm").glob(pattern):
-            target = NATIVE / source.name
-            if not target.exists() or target.read_bytes() != source.read_bytes():
-                shutil.copyfile(source, target)
+    shared = [source for pattern in SHARED_FACTS for source in (SOURCES / "shm").glob(pattern)]
+    named = {source.name: source for source in shared}
+    named |= {fact.replace("/", "_"): SOURCES / fact for fact in ENGINE_FACTS}
+    for name, source in named.items():
+        target = NATIVE / name
+        if not target.exists() or target.read_bytes() != source.read_bytes():
+            shutil.copyfile(source, target)
 
 
 @contextlib.contextmanager
@@ -251,13 +267,14 @@ def object_units(variant: Variant, compiler: Compiler, folder: Path, warnings_ar
 def library_units(
     variant: Variant, compiler: Compiler, folder: Path, out: Path, objects: dict[Path, Unit]
 ) -> list[Unit]:
-    """The two libraries: all objects, and those without interposition."""
+    """The two libraries: all objects, and those of the TCP/IP engine."""
     command = [*compiler.command, *compiler.flags, *variant.flags, *LINK_FLAGS]
     command += ["-Wl,-z,defs"] if variant.links_all_symbols else []
-    core = [unit for source, unit in objects.items() if is_core(source)]
+    engine = [unit for source, unit in objects.items() if is_of_engine(source)]
+    hidden = f"-Wl,--version-script={HIDDEN_IN_PRELOAD.relative_to(ROOT)}"
     return [
-        library_unit(out / "libbyway_preload.so", folder, list(objects.values()), command),
-        library_unit(out / "libbyway.so", folder, core, command),
+        library_unit(out / "libbyway_preload.so", folder, list(objects.values()), [*command, hidden]),
+        library_unit(out / "libbyway.so", folder, engine, command),
     ]
 
 

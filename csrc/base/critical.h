@@ -22,7 +22,8 @@ struct thread_state {
 
 extern __thread struct thread_state thread;
 
-void critical_deliver(void);
+/* Sends again what was held back; set by who holds something back. Called only while thread.held_back is not 0. */
+extern void (*critical_deliver)(void);
 
 static inline void critical_enter(void)
 {
@@ -36,9 +37,6 @@ static inline void critical_leave(void)
 	if (--thread.critical == 0 && __builtin_expect(thread.held_back, 0))
 		critical_deliver();
 }
-
-/* Holds `info` back; called by our handler while thread.critical is not 0. Signal-safe. */
-void critical_hold_back(int signal, const void *info);
 
 int32_t thread_id(void);
 

@@ -20,8 +20,10 @@ struct cell {
 	uint32_t next; /* of the free ones, or in the list of whoever has it; CELL_NONE: the last */
 	uint16_t offset; /* of its bytes in the cell */
 	uint16_t bytes;
+	uint32_t sequence; /* of the first byte, where it is a segment that waits for earlier ones */
+	uint32_t note; /* what else its list knows of it */
 };
-_Static_assert(sizeof(struct cell) == 8, "one word");
+_Static_assert(sizeof(struct cell) == 16, "a quarter of a line");
 
 /* On a line of its own. */
 struct cell_pool {

@@ -214,7 +214,7 @@ static void entry(int number, siginfo_t *info, void *context)
 		return;
 	}
 	if (thread.critical && !(is_fault(number) && info->si_code > 0)) {
-		critical_hold_back(number, info);
+		signal_hold_back(number, info);
 		return;
 	}
 	arrived(program.sa_flags);

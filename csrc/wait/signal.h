@@ -54,4 +54,7 @@ static inline void signal_sleep_ends(void)
 	thread.sleeping = 0;
 }
 
+/* Keeps a signal until critical_leave; for our handler, while thread.critical is not 0 (wait/held_back.c). Signal-safe. */
+void signal_hold_back(int signal, const void *info);
+
 #endif

@@ -14,6 +14,10 @@ SOURCES = {
     "csrc/shm/options.def": 'OPTION(spin_us, process, us, 50, 0, 100, "text")\n',
     "csrc/base/one.c": f'#include "shm/layout.h"\nint one(void);\n{EXPORT} int one(void) {{ return 1; }}\n',
     "csrc/interpose/two.c": f"int one(void);\nint two(void);\n{EXPORT} int two(void) {{ return one() + 1; }}\n",
+    "csrc/engine/hidden.map": "{ local: byway_*; };\n",
+    "csrc/engine/options.def": "",
+    "csrc/stack/counters.def": "",
+    "csrc/frame/drops.def": "",
     "src/byway/__init__.py": '__version__ = "1.2.3"\n',
 }
 
@@ -66,7 +70,8 @@ def test_a_library_that_was_removed_comes_back(tree: Path) -> None:
 def test_the_core_has_no_interposition(tree: Path) -> None:
     build(tree)
     native = tree / "src/byway/_native"
-    assert {path.name for path in native.iterdir()} == {"layout.h", "options.def", "libbyway.so", "libbyway_preload.so"}
+    tables = {"layout.h", "options.def", "engine_options.def", "stack_counters.def", "frame_drops.def"}
+    assert {path.name for path in native.iterdir()} == {*tables, "libbyway.so", "libbyway_preload.so"}
     assert " two" in exported(native / "libbyway_preload.so")
     assert " one" in exported(native / "libbyway.so")
     assert " two" not in exported(native / "libbyway.so")
