@@ -20,15 +20,7 @@ PYTHON_SOURCES = ["src", "tests", "bench", "models", "hatch_build.py", "dev"]
 C_COMPILERS = ("gcc", "clang")
 PROGRAM_INCLUDES = ("csrc", "tests/native", "bench/native")
 PROGRAM_FLAGS = [
-    *(
-        "-std=gnu11",
-        "-Wall",
-        "-Wextra",
-        "-Werror",
-        "-D_GNU_SOURCE=",
-        "-DBYWAY_ABI_HASH=1ULL",
-        "-DBYWAY_STACK_HASH=1ULL",
-    ),
+    *"-std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE= -DBYWAY_ABI_HASH=1ULL -DBYWAY_STACK_HASH=1ULL".split(),
     *(f"-I{ROOT / folder}" for folder in PROGRAM_INCLUDES),
 ]
 
