@@ -56,7 +56,7 @@ static void add(struct stack *stack, struct byte_queue *queue, const uint8_t *fr
 
 static int add_empty_cell(struct stack *stack, struct byte_queue *queue)
 {
-	uint32_t index = stack_take_cell(stack);
+	uint32_t index = stack_is_short(stack, RESERVE_SEND) ? CELL_NONE : stack_take_cell(stack);
 	struct cell *cell;
 
 	if (index == CELL_NONE)

@@ -33,7 +33,7 @@ static inline uint32_t byte_queue_count(const struct byte_queue *queue)
 	return load_acquire(&queue->written) - load_acquire(&queue->read);
 }
 
-/* The writer. Copies up to `bytes` from `from`; how many: fewer where no cell was free. */
+/* The writer. Copies up to `bytes` from `from`; how many: fewer where cells are short. */
 uint32_t byte_queue_write(struct stack *stack, struct byte_queue *queue, const uint8_t *from, uint32_t bytes);
 /* The writer. The cell with its bytes becomes the last of the queue, or is copied behind the last one and given back. */
 void byte_queue_put_cell(struct stack *stack, struct byte_queue *queue, uint32_t index);

@@ -21,7 +21,7 @@ int stack_settings_complete(struct stack_settings *settings)
 {
 	const struct range ranges[] = {
 		{&settings->endpoints, 1024, 2, ENDPOINTS_MAX},
-		{&settings->cells, 8192, 16, CELLS_MAX},
+		{&settings->cells, 8192, CELLS_MIN, CELLS_MAX},
 		{&settings->mtu, 1500, 576, CELL_BYTES - CELL_HEADROOM_BYTES},
 		{&settings->send_bytes, 256 << 10, 2048, 1 << 30},
 		{&settings->receive_bytes, 256 << 10, 2048, 1 << 30},

@@ -26,6 +26,7 @@ enum {
 	STACK_ADDRESSES_MAX = 64,
 	ENDPOINT_BYTES = 1024,
 	ENDPOINTS_MAX = 1 << 20,
+	CELLS_MIN = 64,
 	CELLS_MAX = 1 << 22
 };
 
@@ -127,6 +128,19 @@ static inline uint8_t *stack_cell_bytes(const struct stack *stack, uint32_t inde
 static inline uint32_t stack_take_cell(struct stack *stack)
 {
 	return cell_take(&stack->pool, stack_cells(stack));
+}
+
+/* Who may take how many of the last cells: a part of all that stays free for those that come after in this list. So bytes that
+ * wait to be sent, or to be read, never take what is needed to send and to hear of them. */
+enum stack_reserve {
+	RESERVE_SEND = 4, /* what programs send: a quarter stays free */
+	RESERVE_OUT_OF_ORDER = 8, /* segments before their turn, and datagrams */
+	RESERVE_IN_ORDER = 16 /* segments in their turn; packets that are built, or only looked at, take the rest */
+};
+
+static inline int stack_is_short(const struct stack *stack, enum stack_reserve reserve)
+{
+	return load_relaxed(&stack->pool.free_count) < stack->cells / reserve;
 }
 
 static inline void stack_give_back(struct stack *stack, uint32_t index)

@@ -81,6 +81,9 @@ static void refuse(struct arrival *arrival)
 		accept_challenge(stack, tcp);
 		return;
 	}
+	/* Its timestamp is to be echoed, or its sender would take the time until it sent again for a round trip (RFC 7323, 4.3, 2) */
+	if (accept_timestamp(stack, tcp, segment))
+		accept_note_timestamp(stack, tcp, segment);
 	stack_count(stack, STACK_duplicates);
 	if (segment->payload_bytes)
 		reassemble_note_duplicate(tcp, segment->sequence, end);

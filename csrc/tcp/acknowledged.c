@@ -1,13 +1,23 @@
 /* What an acceptable acknowledgement ends, measures and allows (RFC 9293, 3.10.7.4, fifth, ESTABLISHED). */
 #include "tcp/rules.h"
 
-/* The peer's window, unless the segment is older than the one that told of it last. 1: it is another one now. */
+/* Whether the segment's window is newer than ours. RFC 9293's test by SND.WL1 and SND.WL2 would pass over that of a segment which was sent
+ * again, and which acknowledges more than any before; the window would then seem to move with what is acknowledged. */
+static int tells_window(const struct tcp *tcp, const struct segment *segment)
+{
+	if (seq_before(segment->acknowledgement, tcp->snd_una))
+		return 0;
+	if (seq_after(segment->acknowledgement, tcp->snd_una) || seq_after(segment->sequence, tcp->snd_wl1))
+		return 1;
+	return segment->sequence == tcp->snd_wl1 && !seq_before(segment->acknowledgement, tcp->snd_wl2);
+}
+
+/* 1: the peer's window is another one now. */
 static int update_window(struct tcp *tcp, const struct segment *segment)
 {
 	uint32_t window = (uint32_t)segment->window << tcp->snd_scale, before = tcp->snd_wnd;
 
-	if (seq_before(segment->acknowledgement, tcp->snd_una) || seq_before(segment->sequence, tcp->snd_wl1) ||
-	    (segment->sequence == tcp->snd_wl1 && seq_before(segment->acknowledgement, tcp->snd_wl2)))
+	if (!tells_window(tcp, segment))
 		return 0;
 	tcp->snd_wnd = window;
 	tcp->snd_wnd_max = tcp_most(tcp->snd_wnd_max, window);

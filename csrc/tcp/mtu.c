@@ -40,6 +40,8 @@ void mtu_fit(const struct stack *stack, struct tcp *tcp)
 		mss = tcp_least(mss, tcp->options.mss);
 	mss = tcp_most(mss, MSS_MIN);
 	tcp->snd_mss = (uint16_t)(mss - (tcp->has_timestamps ? TIMESTAMP_BYTES : 0));
+	if (tcp->cwnd)
+		tcp->cwnd = tcp_most(tcp->cwnd, tcp->snd_mss); /* or nothing would ever leave */
 }
 
 /* RFC 1191, 7.1: where the router does not say, the next of the sizes that networks had. */

@@ -2,8 +2,6 @@
  * what is kept: SACK (RFC 2018, 3 and 4) and D-SACK (RFC 2883, 4). */
 #include "tcp/rules.h"
 
-#define POOL_KEPT_FREE 8 /* a part of the cells that is not for segments out of order */
-
 /* A cell that waits: `sequence` of its first byte, `note` whether FIN follows its last. */
 static uint32_t end_of(const struct cell *cell)
 {
@@ -119,11 +117,6 @@ static int take_waiting(struct stack *stack, struct tcp *tcp)
 
 /* -- out of order --------------------------------------------------------------------------------------------------------- */
 
-static int memory_is_short(const struct stack *stack)
-{
-	return load_relaxed(&stack->pool.free_count) < stack->cells / POOL_KEPT_FREE;
-}
-
 /* The last one that begins at or before `sequence`; 0: none does. */
 static uint32_t find_before(const struct stack *stack, const struct tcp *tcp, uint32_t sequence)
 {
@@ -200,7 +193,7 @@ static void wait_for_earlier(struct arrival *arrival)
 
 	delay_acknowledge_now(tcp);
 	stack_count(stack, STACK_out_of_order);
-	if (memory_is_short(stack)) {
+	if (stack_is_short(stack, RESERVE_OUT_OF_ORDER)) {
 		stack_count(stack, STACK_out_of_order_dropped);
 		return;
 	}
@@ -290,7 +283,9 @@ void reassemble_payload(struct arrival *arrival)
 	if (!segment->payload_bytes && !(segment->flags & SEGMENT_FIN))
 		return;
 	describe_cell(arrival);
-	if (segment->sequence == tcp->rcv_nxt)
+	if (segment->sequence == tcp->rcv_nxt && segment->payload_bytes && stack_is_short(arrival->stack, RESERVE_IN_ORDER))
+		stack_count(arrival->stack, STACK_in_order_dropped);
+	else if (segment->sequence == tcp->rcv_nxt)
 		take_in_order(arrival);
 	else
 		wait_for_earlier(arrival);

@@ -34,7 +34,7 @@ static int offer(struct stack *stack, uint32_t socket, uint32_t cell, const stru
 	struct udp *udp = udp_at(stack, socket);
 	uint32_t cost = datagram->payload_bytes + OVERHEAD_BYTES;
 
-	if (!has_room(udp, cost)) {
+	if (!has_room(udp, cost) || stack_is_short(stack, RESERVE_OUT_OF_ORDER)) {
 		stack_count(stack, STACK_datagrams_dropped);
 		return 0;
 	}

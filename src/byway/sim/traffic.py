@@ -41,6 +41,7 @@ class Habits:
     wait_ns: int = 0  # between two writes, up to this
     abort_after: int | None = None  # bytes read, after which it resets the connection
     nodelay: bool = False
+    keepalive_ms: int = 0  # idle time after which it asks whether the other side lives; 0: never
 
 
 class Talker:
@@ -63,6 +64,9 @@ class Talker:
         self._writes_later = False
         if habits.nodelay:
             sock.set("nodelay", 1)
+        if habits.keepalive_ms:
+            sock.set("keepalive_idle_ms", habits.keepalive_ms)
+            sock.set("keepalive", 1)
         host.programs.append(self)
 
     def poke(self) -> None:

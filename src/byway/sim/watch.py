@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from byway.sim import wire
+from byway.sim.link import Corrupted
 
 if TYPE_CHECKING:
     from byway.sim.world import Host
@@ -72,13 +73,9 @@ class Watch:
             self._check_acknowledgement(own, segment)
 
     def reaches(self, host: Host, packet: bytes) -> None:
-        try:
-            is_tcp = wire.protocol_of(packet) == wire.TCP
-            segment = wire.read_segment(packet) if is_tcp else None
-        except (struct.error, IndexError):  # it was corrupted
+        if isinstance(packet, Corrupted) or wire.protocol_of(packet) != wire.TCP:
             return
-        if segment is None:
-            return
+        segment = wire.read_segment(packet)
         source, destination = wire.addresses_of(packet)
         own = self.ends.get((destination, segment.destination_port, source, segment.source_port))
         other = self.ends.get((source, segment.source_port, destination, segment.destination_port))
@@ -96,7 +93,6 @@ class Watch:
             own.scale, other.scale = own.scale_offered, other.scale_offered
 
     def _learn(self, own: End, other: End, segment: wire.Segment) -> None:
-        """Corrupted ones too: what they say can only make the checks more lenient by chance, never wrong."""
         until = (segment.sequence + segment.length) & _MASK
         if own.heard_until is None or after(until, own.heard_until) > 0:
             own.heard_until = until
