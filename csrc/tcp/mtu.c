@@ -55,6 +55,12 @@ static uint32_t next_plateau(uint32_t mtu)
 	return MTU_IPV4_MIN;
 }
 
+/* Never 0. */
+static uint32_t seconds(const struct stack *stack)
+{
+	return (uint32_t)(stack->now_ns / NS_PER_SECOND) + 1;
+}
+
 static void lower(struct stack *stack, struct tcp *tcp, uint32_t told)
 {
 	uint32_t mtu = tcp_most(told ? told : next_plateau(tcp->path_mtu), is_ipv4(tcp) ? MTU_IPV4_MIN : MTU_IPV6_MIN);
@@ -62,7 +68,7 @@ static void lower(struct stack *stack, struct tcp *tcp, uint32_t told)
 	if (mtu >= tcp->path_mtu)
 		return;
 	tcp->path_mtu = mtu;
-	tcp->path_mtu_lowered_s = (uint32_t)(stack->now_ns / NS_PER_SECOND) | 1;
+	tcp->path_mtu_lowered_s = seconds(stack);
 	mtu_fit(stack, tcp);
 	stack_count(stack, STACK_too_big);
 	if (!tcp_is_synchronized(tcp))
@@ -74,7 +80,7 @@ static void lower(struct stack *stack, struct tcp *tcp, uint32_t told)
 /* After a while the path may be wider again: segments of the old size try it. */
 void mtu_try_larger(const struct stack *stack, struct tcp *tcp)
 {
-	if (!tcp->path_mtu_lowered_s || stack->now_ns / NS_PER_SECOND - tcp->path_mtu_lowered_s < TRY_LARGER_AFTER_S)
+	if (!tcp->path_mtu_lowered_s || seconds(stack) - tcp->path_mtu_lowered_s < TRY_LARGER_AFTER_S)
 		return;
 	mtu_begin(stack, tcp);
 }

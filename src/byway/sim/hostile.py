@@ -63,12 +63,17 @@ def draw_conditions(random: Random, mtu: int) -> Conditions:
     )
 
 
+def _draw_piece(random: Random, of_bytes: int, least: int) -> int:
+    """What one call moves: small only where there is little in all, or nothing but calls would be simulated."""
+    return random.choice([piece for piece in (least, 100, 1448, 10_000, 65_000) if of_bytes < 1000 * piece])
+
+
 def draw_habits(random: Random, send_bytes: int) -> Habits:
     """How one side of a connection behaves."""
     return Habits(
         send_bytes=send_bytes,
-        write_bytes=random.choice([1, 100, 1448, 10_000, 65_000]) if send_bytes < 20_000 else random.choice([1000, 65_000]),
-        read_bytes=random.choice([100, 5000, 65_536]),
+        write_bytes=_draw_piece(random, send_bytes, 1),
+        read_bytes=random.choice([500, 5000, 65_000]),
         pause=_sometimes(random, 0.3, 0.2 * random.random()),
         pause_ns=int(10 ** random.uniform(6, 9.5)),
         wait_ns=int(_sometimes(random, 0.2, 10 ** random.uniform(5, 8))) if send_bytes < 100_000 else 0,
