@@ -19,8 +19,9 @@ C_SUFFIXES = {".c", ".h"}
 PYTHON_SOURCES = ["src", "tests", "bench", "models", "hatch_build.py", "dev"]
 C_COMPILERS = ("gcc", "clang")
 PROGRAM_INCLUDES = ("csrc", "tests/native", "bench/native")
+HASHES = ["-DBYWAY_ABI_HASH=1ULL", "-DBYWAY_STACK_HASH=1ULL"]
 PROGRAM_FLAGS = [
-    *"-std=gnu11 -Wall -Wextra -Werror -D_GNU_SOURCE= -DBYWAY_ABI_HASH=1ULL -DBYWAY_STACK_HASH=1ULL".split(),
+    *("-std=gnu11", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE=", *HASHES),
     *(f"-I{ROOT / folder}" for folder in PROGRAM_INCLUDES),
 ]
 

@@ -1,6 +1,6 @@
 """Networks that are against everybody, each drawn from a seed: what the hosts are like, what the links do and when they change, who talks.
 
-`run` makes one, lets it go on until at least BYTES_MIN bytes have arrived and EVENTS_MIN adverse things have happened, waits for
+`Network.run` makes connections, lets it go on until at least BYTES_MIN bytes have arrived and EVENTS_MIN adverse things have happened, waits for
 all that is left to end, and says what it saw. What must hold is a ViolationError where it does not: every byte arrives once and in order, or
 both programs know that the connection failed; every packet keeps the rules of watch.py; and when all is over no memory and no socket is in use.
 """
@@ -15,7 +15,7 @@ from byway.engine.stack import TcpSocket
 from byway.sim.link import NS_PER_SECOND, Conditions, Link
 from byway.sim.traffic import Habits, Pattern, Server, Talker
 from byway.sim.watch import ViolationError, Watch
-from byway.sim.world import Host, World, join
+from byway.sim.world import BEGINS_NS, Host, World, join
 
 BYTES_MIN = 1_000_000
 EVENTS_MIN = 100
@@ -114,8 +114,7 @@ class Network:
         self.client = Host(self.world, one, library=library, **draw_settings(self.random, mtu))
         self.server = Host(self.world, other, library=library, **draw_settings(self.random, mtu))
         self.hosts = (self.client, self.server)
-        self.cells = [host.stack.free_cells for host in self.hosts]
-        self.endpoints = [host.stack.free_endpoints for host in self.hosts]
+        self.free = [(host.stack.free_cells, host.stack.free_endpoints) for host in self.hosts]
         there, back = draw_conditions(self.random, mtu), draw_conditions(self.random, mtu)
         self.links = join(self.client, self.server, there, back)
         self.talkers: list[Talker] = []
@@ -148,13 +147,12 @@ class Network:
         link: Link = self.random.choice(self.links)
         what = self.random.choice(["dead", "narrow", "new"])
         if what == "dead":
-            link.change(loss=1.0)
-            self.world.after(int(self.random.random() * 5 * NS_PER_SECOND), lambda: link.change(loss=0.02))
+            link.lose(1.0)
+            self.world.after(int(self.random.random() * 5 * NS_PER_SECOND), link.lose, 0.02)
         elif what == "narrow":
-            link.change(mtu=self.random.randrange(self.mtu_min, link.conditions.mtu + 1))
+            link.narrow(self.random.randrange(self.mtu_min, link.conditions.mtu + 1))
         else:
-            link.conditions = draw_conditions(self.random, link.conditions.mtu)
-            link.events["change"] += 1
+            link.become(draw_conditions(self.random, link.conditions.mtu))
 
     def run_round(self) -> None:
         """Some connections at once, from their first packet until both sides are done with them."""
@@ -166,6 +164,21 @@ class Network:
         if not self.world.run(lambda: all(talker.is_done for talker in self.talkers[first:]), FLOW_LIMIT_NS):
             stuck = [talker for talker in self.talkers[first:] if not talker.is_done]
             raise ViolationError(f"{len(stuck)} programs wait for ever: {[_describe(talker) for talker in stuck]}")
+
+    def run(self) -> Seen:
+        """Until it was hostile enough and all is over."""
+        for _ in range(ROUNDS_MAX):
+            self.run_round()
+            if self.bytes >= BYTES_MIN and self.adverse().total() >= EVENTS_MIN:
+                break
+        failed, virtual_ns = _check_pairs(self), self.world.now_ns - BEGINS_NS
+        self.finish()
+        counters: Counter[str] = Counter()
+        for host in self.hosts:
+            counters.update(host.stack.counters())
+        connections = len(self.talkers) // 2
+        events = dict(self.adverse())
+        return Seen(self.seed, self.bytes, self.watch.packets, connections, failed, events, dict(counters), virtual_ns)
 
     def adverse(self) -> Counter[str]:
         return sum((link.events for link in self.links), Counter())
@@ -179,7 +192,7 @@ class Network:
         self.world.pass_time(LEFT_OVER_NS)
         self.listener.close()
         self.server.settle()
-        for host, cells, endpoints in zip(self.hosts, self.cells, self.endpoints, strict=True):
+        for host, (cells, endpoints) in zip(self.hosts, self.free, strict=True):
             if host.stack.free_cells != cells:
                 raise ViolationError(f"{cells - host.stack.free_cells} cells are still in use")
             if host.stack.free_endpoints != endpoints:
@@ -206,24 +219,4 @@ def _check_pairs(network: Network) -> int:
 
 def run(seed: int, library: str | None = None) -> Seen:
     """The network of a seed, from beginning to end."""
-    network = Network(seed, library)
-    for _ in range(ROUNDS_MAX):
-        network.run_round()
-        if network.bytes >= BYTES_MIN and network.adverse().total() >= EVENTS_MIN:
-            break
-    failed = _check_pairs(network)
-    virtual_ns = network.world.now_ns
-    network.finish()
-    counters: Counter[str] = Counter()
-    for host in network.hosts:
-        counters.update(host.stack.counters())
-    return Seen(
-        seed,
-        network.bytes,
-        network.watch.packets,
-        len(network.talkers) // 2,
-        failed,
-        dict(network.adverse()),
-        dict(counters),
-        virtual_ns,
-    )
+    return Network(seed, library).run()

@@ -56,10 +56,18 @@ class Link:
         self._in_burst = False
         self._line_free_ns = 0
 
-    def change(self, **conditions: float) -> None:
+    def become(self, conditions: Conditions) -> None:
         """Other conditions from now on."""
-        self.conditions = dataclasses.replace(self.conditions, **conditions)
+        self.conditions = conditions
         self.events["change"] += 1
+
+    def lose(self, share: float) -> None:
+        """So much is lost from now on."""
+        self.become(dataclasses.replace(self.conditions, loss=share))
+
+    def narrow(self, mtu: int) -> None:
+        """No larger packets from now on."""
+        self.become(dataclasses.replace(self.conditions, mtu=mtu))
 
     def send(self, packet: bytes) -> None:
         now = self.conditions

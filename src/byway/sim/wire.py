@@ -37,7 +37,7 @@ class Segment(NamedTuple):
 
 
 def protocol_of(packet: bytes) -> int:
-    return packet[9] if packet[0] >> 4 == 4 else packet[6]
+    return packet[9 if packet[0] >> 4 == 4 else 6]
 
 
 def transport_at(packet: bytes) -> int:
@@ -56,7 +56,16 @@ def read_segment(packet: bytes) -> Segment:
     payload_at = at + (offset >> 4) * 4
     options = packet[at + 20 : payload_at]
     return Segment(
-        source, destination, sequence, acknowledgement, flags, window, urgent, options, payload_at, len(packet) - payload_at
+        source,
+        destination,
+        sequence,
+        acknowledgement,
+        flags,
+        window,
+        urgent,
+        options,
+        payload_at,
+        len(packet) - payload_at,
     )
 
 
@@ -76,7 +85,7 @@ def checksum(data: bytes) -> int:
     """RFC 1071."""
     if len(data) % 2:
         data += b"\0"
-    total = sum(struct.unpack(f">{len(data) // 2}H", data))
+    total: int = sum(struct.unpack(f">{len(data) // 2}H", data))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
