@@ -70,7 +70,7 @@ void acknowledged_segment(struct arrival *arrival)
 	const struct segment *segment = &arrival->segment;
 	int has_news = recover_note_sacks(stack, tcp, segment), window_moved = update_window(tcp, segment);
 
-	tcp->probes = 0;
+	tcp->probes_unanswered = 0;
 	if (seq_after(segment->acknowledgement, tcp->snd_una))
 		advance(stack, tcp, segment);
 	else if (is_duplicate(tcp, segment, window_moved, has_news))

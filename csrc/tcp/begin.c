@@ -86,7 +86,8 @@ void begin_peer_numbers(struct stack *stack, struct tcp *tcp, const struct segme
 	(void)stack;
 	tcp->irs = segment->sequence;
 	tcp->rcv_nxt = tcp->last_ack = segment->sequence + 1;
-	tcp->rcv_adv = tcp->rcv_nxt + tcp_least(tcp->options.receive_bytes, SYN_WINDOW_MAX);
+	tcp->rcv_wnd_max = tcp_least(tcp->options.receive_bytes, SYN_WINDOW_MAX);
+	tcp->rcv_adv = tcp->rcv_nxt + tcp->rcv_wnd_max;
 	tcp->snd_wnd = tcp->snd_wnd_max = segment->window;
 	tcp->snd_wl1 = segment->sequence;
 	tcp->snd_wl2 = tcp->iss;

@@ -9,10 +9,12 @@
 /* Bytes [from, from + count) of the sequence space, of which the last may be the FIN. 0: no cell was free. */
 static int send_again(struct stack *stack, struct tcp *tcp, uint32_t from, uint32_t count)
 {
-	uint32_t data_end = seq_earlier(from + count, tcp_send_end(tcp));
-	uint8_t fin = seq_after(from + count, tcp_send_end(tcp)) ? SEGMENT_FIN : 0;
+	uint32_t end = tcp_send_end(tcp), data_end = seq_earlier(from + count, end);
+	uint8_t flags = seq_after(from + count, end) ? SEGMENT_FIN : 0;
 
-	if (!emit_segment(stack, tcp, from, data_end - from, fin))
+	if (data_end == end && data_end != from)
+		flags |= SEGMENT_PSH;
+	if (!emit_segment(stack, tcp, from, data_end - from, flags))
 		return 0;
 	recover_sent_again(tcp, from, from + count);
 	stack_count(stack, STACK_retransmissions);

@@ -19,7 +19,7 @@ void persist_begin(struct stack *stack, struct tcp *tcp)
 void persist_end(struct tcp *tcp)
 {
 	timer_stop(tcp, TIMER_PERSIST);
-	tcp->probes = 0;
+	tcp->probes = tcp->probes_unanswered = 0;
 }
 
 /* output_all, which follows, sends what is overridden, and begins the timer anew. */
@@ -31,11 +31,12 @@ void persist_expired(struct stack *stack, struct tcp *tcp)
 		tcp->is_overridden = 1;
 		return;
 	}
-	if (tcp->probes >= PROBES_MAX || (tcp->probes && idle_user_timeout_is_over(stack, tcp))) {
+	if (tcp->probes_unanswered >= PROBES_MAX || (tcp->probes_unanswered && idle_user_timeout_is_over(stack, tcp))) {
 		tcp_end(stack, tcp, ETIMEDOUT);
 		return;
 	}
-	tcp->probes++;
+	tcp->probes += tcp->probes < UINT8_MAX; /* ever less often, answered or not */
+	tcp->probes_unanswered++;
 	stack_count(stack, STACK_window_probes);
 	emit_probe(stack, tcp);
 }

@@ -103,7 +103,8 @@ struct tcp {
 	uint8_t has_urgent_out; /* snd_up counts */
 	uint8_t is_overridden; /* the wait of a small segment is over: it goes now */
 	uint8_t is_cwnd_limited; /* cwnd held new data back when we last looked */
-	uint8_t probes; /* of a closed window, unanswered */
+	uint8_t probes; /* of a window that is closed: how many */
+	uint8_t probes_unanswered;
 	struct byte_place next_place; /* of snd_nxt in the send queue */
 
 	/* Time */
@@ -139,6 +140,7 @@ struct tcp {
 	uint32_t irs;
 	uint32_t rcv_nxt;
 	uint32_t rcv_adv; /* right edge of the window that was offered: never goes back */
+	uint32_t rcv_wnd_max; /* the largest window that was offered */
 	uint32_t last_ack; /* RFC 7323: Last.ACK.sent */
 	uint32_t ts_recent; /* RFC 7323 */
 	uint32_t ts_offset; /* added to our clock: nobody learns when the machine started */

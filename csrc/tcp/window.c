@@ -15,12 +15,13 @@ uint8_t window_scale_for(uint32_t receive_bytes)
 	return scale;
 }
 
-/* Where the right edge could be. */
+/* Where the right edge could be: as far as there is room, and as the field can say. */
 static uint32_t edge(const struct tcp *tcp)
 {
 	uint32_t unread = byte_queue_count(&tcp->received_bytes), buffer = tcp->options.receive_bytes;
+	uint32_t room = unread < buffer ? buffer - unread : 0;
 
-	return tcp->rcv_nxt + (unread < buffer ? buffer - unread : 0);
+	return tcp->rcv_nxt + tcp_least(room, WINDOW_FIELD_MAX << tcp->rcv_scale);
 }
 
 /* RFC 9293, 3.8.6.2.2: half the buffer, or a full segment. */
@@ -29,13 +30,15 @@ static uint32_t worth_moving(const struct tcp *tcp)
 	return tcp_least(tcp->options.receive_bytes / 2, tcp->snd_mss);
 }
 
-/* The program has read: is the peer to be told? Twice as much as is worth it, so that a stream's acknowledgements tell it mostly. */
+/* The program has read: is the peer to be told? Only if it may be held up, with less than half to go of the most that it has had, and only
+ * of twice as much as it knows of: acknowledgements tell it of the rest. */
 int window_should_move(const struct tcp *tcp)
 {
 	uint32_t at = edge(tcp), offered = load_relaxed(&tcp->rcv_adv);
-	uint32_t most = tcp->options.receive_bytes / 2;
+	uint32_t half = tcp_least(tcp->options.receive_bytes, tcp->rcv_wnd_max) / 2;
+	uint32_t left = offered - load_relaxed(&tcp->rcv_nxt);
 
-	return seq_after(at, offered) && at - offered >= tcp_least(most, 2u * tcp->snd_mss);
+	return seq_after(at, offered) && left <= half && at - offered >= tcp_most(left, tcp_least(half, 2u * tcp->snd_mss));
 }
 
 /* The field of the header of a segment that leaves now. Rounding down may show the peer an edge that is further left by less than one
@@ -46,6 +49,6 @@ uint32_t window_offer(struct tcp *tcp)
 
 	if (seq_after(at, tcp->rcv_adv) && at - tcp->rcv_adv >= worth_moving(tcp))
 		tcp->rcv_adv = at;
-	tcp->rcv_adv = seq_earlier(tcp->rcv_adv, tcp->rcv_nxt + (WINDOW_FIELD_MAX << tcp->rcv_scale));
+	tcp->rcv_wnd_max = tcp_most(tcp->rcv_wnd_max, tcp->rcv_adv - tcp->rcv_nxt);
 	return (tcp->rcv_adv - tcp->rcv_nxt) >> tcp->rcv_scale;
 }

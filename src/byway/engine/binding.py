@@ -73,6 +73,9 @@ class Info(ctypes.Structure):
         *((name, c_uint64) for name in ("srtt_ns", "rttvar_ns", "rto_ns")),
     )
 
+    def named(self) -> dict[str, int]:
+        return {field[0]: getattr(self, field[0]) for field in self._fields_}
+
 
 _STACK = c_void_p
 CALLS: dict[str, tuple[object, list[object]]] = {

@@ -200,8 +200,7 @@ class Network:
 
 
 def _describe(talker: Talker) -> str:
-    info = talker.sock.info()
-    facts = ", ".join(f"{name} {getattr(info, name)}" for name, _ in info._fields_)
+    facts = ", ".join(f"{name} {value}" for name, value in talker.sock.info().named().items())
     return f"sent {talker.sent} of {talker.habits.send_bytes}, received {talker.received}; {facts}"
 
 
