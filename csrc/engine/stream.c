@@ -193,7 +193,7 @@ int64_t byway_tcp_receive(struct stack *stack, uint32_t socket, uint8_t *to, uin
 /* The end of what was sent is behind all that any thread has written: its lock is held meanwhile. */
 static int shut(struct stack *stack, struct tcp *tcp, int how)
 {
-	if (tcp->state < STATE_ESTABLISHED)
+	if (tcp->state < STATE_SYN_RECEIVED)
 		return -ENOTCONN;
 	if (how != SHUT_WR)
 		store_relaxed(&tcp->receive_closed, 1);

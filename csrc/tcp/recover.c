@@ -269,15 +269,18 @@ uint32_t recover_lost(const struct tcp *tcp, uint32_t *from)
 	return seq_before(*from, edge) ? piece(tcp, *from, edge) : 0;
 }
 
-/* Rule 4: the last segment, once, so that an acknowledgement comes that ends the recovery. */
+/* Rule 4: the last segment, once, so that an acknowledgement comes that ends the recovery. Not one that was just sent
+ * again, and not when new ones have gone since: theirs will do. */
 static uint32_t rescue(struct stack *stack, struct tcp *tcp, uint32_t *from)
 {
 	uint32_t end = tcp->snd_nxt;
 
-	if (tcp->is_rescued || tcp->sacked_count == 0)
+	if (tcp->is_rescued || tcp->sacked_count == 0 || end != tcp->recover)
 		return 0;
 	if (tcp->sacked[tcp->sacked_count - 1].right == end)
 		end = tcp->sacked[tcp->sacked_count - 1].left;
+	if (!seq_after(end, tcp->high_rxt))
+		return 0;
 	*from = seq_later(end - tcp_least(tcp->snd_mss, end - tcp->snd_una), tcp->snd_una);
 	*from = skip_sacked(tcp, *from);
 	if (!seq_before(*from, end))

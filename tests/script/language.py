@@ -78,7 +78,9 @@ def parse_segment(text: str) -> Segment:
     if end - begin != length:
         raise ScriptError(f"{begin}:{end} is not {length} bytes")
     number = {name: None if found[name] is None else int(found[name]) for name in ("ack", "window", "urgent")}
-    return Segment(flags, begin, length, number["ack"], number["window"], number["urgent"], found["options"], found["more"])
+    return Segment(
+        flags, begin, length, number["ack"], number["window"], number["urgent"], found["options"], found["more"]
+    )
 
 
 def parse(path: Path) -> list[Scenario]:

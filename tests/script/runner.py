@@ -9,11 +9,19 @@ import socket
 import struct
 from collections.abc import Callable
 
-
 from byway.engine.stack import Socket, Stack, TcpSocket
 from byway.sim import wire
 from byway.sim.traffic import Pattern
-from tests.script.language import FLAGS, Line, Scenario, ScriptError, build_options, parse_line, parse_segment, show_options
+from tests.script.language import (
+    FLAGS,
+    Line,
+    Scenario,
+    ScriptError,
+    build_options,
+    parse_line,
+    parse_segment,
+    show_options,
+)
 
 BEGINS_NS = 10**15
 TOLERANCE_NS = 2_000_000  # the wheel's tick, and rounding of what a script says
@@ -81,7 +89,7 @@ class Runner:
             self.expect(line)
             return
         self.pass_time(self.stack.now_ns + line.wait_ns)
-        if line.verb not in ("state", "info", "count"):
+        if line.verb not in ("state", "info", "count", "isn"):
             self.expect_silence("before this line")
         handler: Callable[[Line], None] = getattr(self, f"do_{'receive' if line.verb == '<' else line.verb}")
         handler(line)
@@ -102,7 +110,9 @@ class Runner:
         ack = (found.acknowledgement - self.peer_isn) & 0xFFFFFFFF
         options = ",".join(show_options(found, self.peer_isn))
         length = found.payload_bytes
-        return f"{letters} {begin}:{begin + length}({length}) ack {ack} win {found.window} urg {found.urgent} <{options}>"
+        return (
+            f"{letters} {begin}:{begin + length}({length}) ack {ack} win {found.window} urg {found.urgent} <{options}>"
+        )
 
     def expect(self, line: Line) -> None:
         """The next packet of the stack comes so much later than the line before, and says so."""
@@ -203,9 +213,8 @@ class Runner:
         """listen NAME [BACKLOG]"""
         one = self.stack.tcp()
         self.sockets[line.words[1]] = one
-        one.bind(self.own, OWN_PORT)
         backlog = self.number(line) if len(line.words) > 2 and line.words[2] != "=" else 10
-        self.returns(line, lambda: one.listen(backlog) or 0)
+        self.returns(line, lambda: one.bind(self.own, OWN_PORT) or one.listen(backlog) or 0)
 
     def do_socket(self, line: Line) -> None:
         """socket NAME: bound, and not connected yet"""
@@ -239,6 +248,7 @@ class Runner:
 
     def do_accept(self, line: Line) -> None:
         """accept LISTENER NAME"""
+
         def call() -> int:
             self.sockets[line.words[2]] = self.stream(line).accept()
             return 0
@@ -333,7 +343,9 @@ class Runner:
     def do_free(self, line: Line) -> None:
         """free: all memory and all sockets are as at the beginning"""
         if (self.stack.free_cells, self.stack.free_endpoints) != self.free:
-            raise Mismatch(f"free cells and sockets: {self.stack.free_cells}, {self.stack.free_endpoints}, not {self.free}")
+            raise Mismatch(
+                f"free cells and sockets: {self.stack.free_cells}, {self.stack.free_endpoints}, not {self.free}"
+            )
 
     def do_wait(self, line: Line) -> None:
         """wait: so much time passes, and nothing is sent"""
@@ -352,7 +364,9 @@ class Runner:
         own, peer = (ipaddress.ip_address(text).packed for text in (self.own, self.peer))
         ports = struct.pack(">HHI", *self.ports, (values.get("seq", 1) + self.stack_isn) & 0xFFFFFFFF)
         quote = (wire.ipv4 if len(own) == 4 else wire.ipv6)(own, peer, wire.TCP, ports)
-        head = struct.pack(">BBHHH" if len(own) == 4 else ">BBHI", *map(int, line.words[1:3]), 0, *self.rest(values, own))
+        head = struct.pack(
+            ">BBHHH" if len(own) == 4 else ">BBHI", *map(int, line.words[1:3]), 0, *self.rest(values, own)
+        )
         if len(own) == 16:
             self.inject(wire.ICMPV6, head + quote, 2)
             return
@@ -368,5 +382,3 @@ class Runner:
 def run(scenario: Scenario, family: str, library: str | None = None) -> None:
     """Raises Mismatch."""
     Runner(scenario, family, library).run()
-
-

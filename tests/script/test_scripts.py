@@ -18,7 +18,9 @@ def runs() -> list[tuple[Scenario, str]]:
     return [(one, family) for one in SCENARIOS for family in ADDRESSES if one.only in ("", family)]
 
 
-@pytest.mark.parametrize(("scenario", "family"), runs(), ids=lambda one: one if isinstance(one, str) else f"{one.file}: {one.name}")
+@pytest.mark.parametrize(
+    ("scenario", "family"), runs(), ids=lambda one: one if isinstance(one, str) else f"{one.file}: {one.name}"
+)
 def test_scenario(scenario: Scenario, family: str) -> None:
     run(scenario, family)
 

@@ -78,7 +78,8 @@ def describe(total: Sum) -> str:
         f"{total.networks:,} networks, {len(total.violations)} with a violation; {total.connections:,} connections, of which "
         f"{total.failed_connections:,} failed as they may (a timeout, told to both sides); {total.bytes / 1e9:.1f} GB in "
         f"{total.packets / 1e6:.1f} million packets; {total.virtual_hours:,.0f} hours of virtual time; "
-        f"{per_network * 1000:.0f} ms of processor time a network, {1 / per_network:.1f} seeds a second on one processor.\n\n"
+        f"{per_network * 1000:.0f} ms of processor time a network, {1 / per_network:.1f} seeds a second on one "
+        "processor.\n\n"
         f"Adverse events: {events}."
     )
 
@@ -87,8 +88,8 @@ def record(total: Sum, wish: argparse.Namespace) -> None:
     counters = "\n".join(f"| {name} | {count:,} |" for name, count in total.counters.items() if count)
     RESULTS.write_text(
         "# Hostile networks\n\n"
-        f"`./dev sim --seeds {wish.seeds} --first {wish.first} --record`, {datetime.now(UTC):%Y-%m-%d}, commit {commit()}, "
-        f"{machine()}.\n\n{describe(total)}\n\n"
+        f"`./dev sim --seeds {wish.seeds} --first {wish.first} --record`, {datetime.now(UTC):%Y-%m-%d}, "
+        f"commit {commit()}, {machine()}.\n\n{describe(total)}\n\n"
         f"What the stacks counted:\n\n| counter | sum |\n| --- | ---: |\n{counters}\n"
     )
 

@@ -133,6 +133,14 @@ class Stack:
         names = binding.drops()
         return dict(zip(names, self._state(1000, len(names)), strict=True))
 
+    def states(self) -> dict[int, str]:
+        """The state of each TCP socket that there is, those that nobody has accepted among them, by number."""
+        info, found = binding.Info(), {}
+        for number in range(1, self.settings.endpoints):
+            if self.calls.tcp_info(self.at, number, ctypes.byref(info)) == 0:
+                found[number] = STATES[info.state]
+        return found
+
     def tcp(self) -> TcpSocket:
         return TcpSocket(self, checked(self.calls.socket_open(self.at, binding.PROTOCOL_TCP)))
 
