@@ -126,6 +126,8 @@ static void drop_packet(struct stack *stack, uint32_t cell, enum drop drop)
 
 static int is_for_us(const struct stack *stack, const struct packet *packet)
 {
+	if (address_is_unspecified(&packet->destination))
+		return 0;
 	return stack_has_address(stack, &packet->destination) || address_is_multicast(&packet->destination) ||
 	       address_is_broadcast(&packet->destination);
 }

@@ -6,24 +6,32 @@
 
 static inline uint16_t bytes_get16(const uint8_t *at)
 {
-	return (uint16_t)(at[0] << 8 | at[1]);
+	uint16_t value;
+
+	__builtin_memcpy(&value, at, sizeof(value));
+	return __builtin_bswap16(value);
 }
 
 static inline uint32_t bytes_get32(const uint8_t *at)
 {
-	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
+	uint32_t value;
+
+	__builtin_memcpy(&value, at, sizeof(value));
+	return __builtin_bswap32(value);
 }
 
 static inline void bytes_put16(uint8_t *at, uint32_t value)
 {
-	at[0] = (uint8_t)(value >> 8);
-	at[1] = (uint8_t)value;
+	uint16_t turned = __builtin_bswap16((uint16_t)value);
+
+	__builtin_memcpy(at, &turned, sizeof(turned));
 }
 
 static inline void bytes_put32(uint8_t *at, uint32_t value)
 {
-	bytes_put16(at, value >> 16);
-	bytes_put16(at + 2, value);
+	uint32_t turned = __builtin_bswap32(value);
+
+	__builtin_memcpy(at, &turned, sizeof(turned));
 }
 
 #endif

@@ -69,8 +69,17 @@ static void read_option(const uint8_t *option, size_t bytes, struct segment *seg
 	}
 }
 
+#define USUAL_OPTIONS 0x0101080au /* nothing, nothing, timestamps of ten bytes (RFC 7323, appendix A), and no others */
+#define USUAL_OPTIONS_BYTES 12
+
 static void read_options(const uint8_t *at, const uint8_t *end, struct segment *segment)
 {
+	if (end - at == USUAL_OPTIONS_BYTES && bytes_get32(at) == USUAL_OPTIONS) {
+		segment->has_timestamp = 1;
+		segment->timestamp = bytes_get32(at + 4);
+		segment->timestamp_echo = bytes_get32(at + 8);
+		return;
+	}
 	while (at < end && *at != OPTION_END) {
 		size_t bytes = 1;
 

@@ -115,6 +115,7 @@ void begin_established(struct stack *stack, struct tcp *tcp)
 	tcp->recover = tcp->iss;
 	timer_stop(tcp, TIMER_RETRANSMIT);
 	tcp->state = STATE_ESTABLISHED;
+	tcp->was_established = 1;
 	if (tcp->parent)
 		listen_established(stack, tcp);
 	idle_heard(stack, tcp);

@@ -23,27 +23,57 @@ void tcp_defaults(const struct stack *stack, struct tcp *tcp)
 		timer_stop(tcp, timer);
 }
 
+/* Nobody is alone there. */
+static int is_of_many(const struct address *address)
+{
+	return address_is_multicast(address) || address_is_broadcast(address) || address_is_unspecified(address);
+}
+
+/* 0, or why this socket cannot connect there. */
+static int refusal(const struct stack *stack, const struct tcp *tcp, const struct address *remote, uint16_t port)
+{
+	if (tcp->state == STATE_SYN_SENT || tcp->state == STATE_SYN_RECEIVED)
+		return -EALREADY;
+	if (tcp->state != STATE_CLOSED || tcp->was_established)
+		return -EISCONN;
+	if (!tcp->end.local_port || !port)
+		return -EINVAL;
+	if (is_of_many(&tcp->end.local))
+		return -EADDRNOTAVAIL;
+	if (is_of_many(remote))
+		return -ENETUNREACH;
+	if (address_is_ipv4(remote) != address_is_ipv4(&tcp->end.local))
+		return -EAFNOSUPPORT;
+	return endpoint_connected(stack, PROTOCOL_TCP, &tcp->end.local, tcp->end.local_port, remote, port) ? -EADDRNOTAVAIL : 0;
+}
+
+/* An earlier try that failed leaves nothing but what the program has set. */
+static void forget_last_try(struct tcp *tcp)
+{
+	struct endpoint end = tcp->end;
+	struct tcp_options options = tcp->options;
+
+	memset(tcp, 0, sizeof(*tcp));
+	tcp->end = end;
+	tcp->options = options;
+	for (int timer = 0; timer < TCP_TIMERS; timer++)
+		timer_stop(tcp, timer);
+}
+
 /* RFC 9293, 3.10.1, active. The endpoint's own address and port are set. 0, or a negative errno. */
 int tcp_connect_to(struct stack *stack, uint32_t index, const struct address *remote, uint16_t port)
 {
 	struct tcp *tcp = tcp_at(stack, index);
+	int refused = refusal(stack, tcp, remote, port);
 
-	if (tcp->state != STATE_CLOSED)
-		return tcp->state == STATE_SYN_SENT || tcp->state == STATE_SYN_RECEIVED ? -EALREADY : -EISCONN;
-	if (!tcp->end.local_port || address_is_unspecified(&tcp->end.local) || !port)
-		return -EINVAL;
-	if (address_is_multicast(remote) || address_is_broadcast(remote))
-		return -ENETUNREACH;
-	if (address_is_ipv4(remote) != address_is_ipv4(&tcp->end.local))
-		return -EAFNOSUPPORT;
-	if (endpoint_connected(stack, PROTOCOL_TCP, &tcp->end.local, tcp->end.local_port, remote, port))
-		return -EADDRNOTAVAIL;
+	if (refused)
+		return refused;
+	forget_last_try(tcp);
 	tcp->end.remote = *remote;
 	tcp->end.remote_port = port;
 	endpoint_enter(stack, index, ENDPOINT_CONNECTED);
 	begin_connection(stack, tcp);
 	tcp->state = STATE_SYN_SENT;
-	tcp->was_active = 1;
 	emit_syn(stack, tcp);
 	return 0;
 }

@@ -73,8 +73,7 @@ struct tcp {
 	uint8_t send_closed; /* the program has said that nothing more will come. Read by the program's side */
 	uint8_t receive_closed; /* and that it reads no more */
 	uint8_t fin_received; /* rcv_nxt is behind the peer's FIN. Read by the program's side */
-	uint8_t
-		was_active; /* opened by connect: a reset in SYN-RECEIVED does not bring it back to LISTEN (RFC 9293, 3.10.7.4) */
+	uint8_t was_established; /* it cannot connect once more */
 	uint8_t ack_now; /* an acknowledgement is to leave with this step */
 	uint8_t ack_segments; /* that have not been acknowledged (RFC 9293, 3.8.6.3) */
 	struct tcp_options options;

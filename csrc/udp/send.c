@@ -13,11 +13,26 @@ void udp_defaults(const struct stack *stack, struct udp *udp)
 	udp->multicast_loop = 1;
 }
 
+/* The socket's own address, if it is one; else the stack's first of the family (who knows routes binds to a better one). NULL: it has none. */
+static const struct address *source_of(const struct stack *stack, const struct udp *udp)
+{
+	const struct address *local = &udp->end.local;
+
+	if (!address_is_unspecified(local) && !address_is_multicast(local) && !address_is_broadcast(local))
+		return local;
+	for (uint32_t i = 0; i < stack->address_count && i < STACK_ADDRESSES_MAX; i++)
+		if (address_is_ipv4(&stack->addresses[i]) == address_is_ipv4(local))
+			return &stack->addresses[i];
+	return NULL;
+}
+
 /* 0, or why a datagram of `bytes` bytes cannot go to `to`. */
 static int refusal(const struct stack *stack, const struct udp *udp, const struct address *to, uint32_t bytes)
 {
 	if (address_is_ipv4(to) != address_is_ipv4(&udp->end.local))
 		return -EAFNOSUPPORT;
+	if (!source_of(stack, udp))
+		return -EADDRNOTAVAIL;
 	if (address_is_broadcast(to) && !udp->is_broadcaster)
 		return -EACCES;
 	return ip_header_bytes(to) + DATAGRAM_HEADER_BYTES + bytes > stack->settings.mtu ? -EMSGSIZE : 0;
@@ -43,7 +58,6 @@ int udp_send(struct stack *stack, uint32_t socket, const struct address *to, uin
 	int refused = refusal(stack, udp, to, bytes);
 	uint32_t index = refused ? 0 : ip_take_cell(stack);
 	struct packet packet = {
-		.source = udp->end.local,
 		.destination = *to,
 		.protocol = PROTOCOL_UDP,
 		.hop_limit = address_is_multicast(to) ? udp->multicast_hop_limit : udp->end.hop_limit,
@@ -55,6 +69,7 @@ int udp_send(struct stack *stack, uint32_t socket, const struct address *to, uin
 		return refused;
 	if (!index)
 		return -ENOBUFS;
+	packet.source = *source_of(stack, udp);
 	memcpy(stack_cell_bytes(stack, index) + CELL_HEADROOM_BYTES, from, bytes);
 	build(stack, udp, index, &packet, port);
 	stack_count(stack, STACK_datagrams_out);

@@ -67,7 +67,8 @@ void udp_receive(struct stack *stack, uint32_t cell, const struct packet *packet
 /* Of an error in an ICMP message only a connected socket is told (RFC 1122, 4.1.3.3; udp(7)). */
 void udp_receive_error(struct stack *stack, const struct icmp_error *error);
 
-/* Bytes sent, or a negative errno: EMSGSIZE: more than a packet of the link; ENOBUFS; EACCES: a broadcast that was not asked for. */
+/* Bytes sent, or a negative errno: EMSGSIZE: more than a packet of the link; ENOBUFS; EADDRNOTAVAIL: it has no
+ * address to send from; EACCES: a broadcast that was not asked for. */
 int udp_send(struct stack *stack, uint32_t index, const struct address *to, uint16_t port, const uint8_t *from,
              uint32_t bytes);
 
