@@ -75,6 +75,7 @@ static int fin_fits(const struct tcp *tcp, uint32_t bytes, uint32_t waiting)
 	return tcp->send_closed && !tcp_fin_is_out(tcp) && bytes == waiting && usable_window(tcp) > bytes;
 }
 
+/* RFC 5681, 4.1: a pause of more than a timeout. */
 static void restart_after_idle(struct stack *stack, struct tcp *tcp)
 {
 	if (!tcp_flight(tcp) && tcp->sent_at_ns && stack->now_ns - tcp->sent_at_ns > tcp->rto_ns)

@@ -5,7 +5,8 @@
 #include "tcp/rules.h"
 
 #define OVERRIDE_NS 200000000ull /* between 0.1 and 1 s */
-#define PROBES_MAX 15u /* without any answer: the peer is gone */
+#define PROBES_MAX \
+	15u /* without any answer: the peer is gone; one that answers may go on for ever (RFC 1122, 4.2.2.17) */
 
 /* Something waits to be sent, and nothing is out whose acknowledgement would tell us to go on. */
 void persist_begin(struct stack *stack, struct tcp *tcp)

@@ -44,7 +44,8 @@ static int refusal(const struct stack *stack, const struct tcp *tcp, const struc
 		return -ENETUNREACH;
 	if (address_is_ipv4(remote) != address_is_ipv4(&tcp->end.local))
 		return -EAFNOSUPPORT;
-	return endpoint_connected(stack, PROTOCOL_TCP, &tcp->end.local, tcp->end.local_port, remote, port) ? -EADDRNOTAVAIL : 0;
+	return endpoint_connected(stack, PROTOCOL_TCP, &tcp->end.local, tcp->end.local_port, remote, port) ? -EADDRNOTAVAIL
+	                                                                                                   : 0;
 }
 
 /* An earlier try that failed leaves nothing but what the program has set. */

@@ -1,4 +1,4 @@
-/* Sending, groups, and errors that come back. */
+/* Sending (RFC 768), groups, and errors that come back. */
 #include <errno.h>
 
 #include "frame/datagram.h"

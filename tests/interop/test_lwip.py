@@ -240,8 +240,8 @@ def draw_meeting(seed: int) -> tuple[Meeting, str, dict[str, Habits]]:
 
 
 def outcome(meeting: Meeting) -> str:
-    """How a connection ended, where each end is one that may be. A side that was told nothing has all. Without a reset by
-    a program, it fails only if so many packets in a row were lost that a stack may give up."""
+    """How a connection ended, where each end is one that may be. A side that was told nothing has all. Without a reset
+    by a program, it fails only if so many packets in a row were lost that a stack may give up."""
     talkers = list(meeting.talkers.values())
     if meeting.is_cut_short():
         return "cut short by lwIP"

@@ -6,7 +6,8 @@ A scenario is a heading, `== RFC 9293, 3.10.7.3: what must hold`, and lines of t
     +0.2  > S. 0:0(0) ack 1 <mss 1460,...>           the stack sends, then and not at another time
     +0    write c 1000 = 1000                        a call, and what it returns
 
-Sequence numbers count from each side's first. Of a segment that the stack sends the parts are compared that the line has.
+Sequence numbers count from each side's first. Of a segment that the stack sends the parts are compared that the line
+has.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ FLAGS = {"F": wire.FIN, "S": wire.SYN, "R": wire.RST, "P": wire.PSH, ".": wire.A
 _HEADING = "== "
 _SEGMENT = re.compile(
     r"(?P<flags>[FSRP.UEW]+|none) (?P<begin>\d+):(?P<end>\d+)\((?P<length>\d+)\)"
-    r"(?: ack (?P<ack>-?\d+))?(?: win (?P<window>\d+))?(?: urg (?P<urgent>\d+))?(?: <(?P<options>[^>]*)>)?(?: (?P<more>\w+))?$"
+    r"(?: ack (?P<ack>-?\d+))?(?: win (?P<window>\d+))?(?: urg (?P<urgent>\d+))?"
+    r"(?: <(?P<options>[^>]*)>)?(?: (?P<more>\w+))?$"
 )
 
 
@@ -107,11 +109,13 @@ def parse_line(number: int, text: str) -> Line:
     return Line(number, round(float(when) * 1e9), what.split(), what.strip())
 
 
-# -- options ------------------------------------------------------------------------------------------------------------
+# -- options
+------------------------------------------------------------------------------------------------------------
 
 
 def build_options(text: str, peer_isn: int, stack_isn: int) -> bytes:
-    """The bytes of `mss 1460,sackOK,TS 1 0,nop,wscale 7,sack 1:2 3:4,raw 1e04abcd`; padded. SACK counts from the stack's first."""
+    """The bytes of `mss 1460,sackOK,TS 1 0,nop,wscale 7,sack 1:2 3:4,raw 1e04abcd`; padded. SACK counts from the
+    stack's first."""
     built = b""
     for option in filter(None, text.split(",")):
         name, *values = option.split()

@@ -1,4 +1,5 @@
-"""Runs a scenario: one stack, the script is its peer and its program, and time stands still but for what the script says."""
+"""Runs a scenario: one stack, the script is its peer and its program, and time stands still but for what the script
+says."""
 
 from __future__ import annotations
 
@@ -55,7 +56,8 @@ class Runner:
         self.read: dict[str, int] = {}
         self.ports = (OWN_PORT, PEER_PORT)
 
-    # -- time -----------------------------------------------------------------------------------------------------------
+    # -- time
+    -----------------------------------------------------------------------------------------------------------
 
     def collect(self) -> None:
         while (packet := self.stack.transmit()) is not None:
@@ -95,7 +97,8 @@ class Runner:
         handler(line)
         self.collect()
 
-    # -- segments -------------------------------------------------------------------------------------------------------
+    # -- segments
+    -------------------------------------------------------------------------------------------------------
 
     def expect_silence(self, when: str) -> None:
         if self.sent:
@@ -187,7 +190,8 @@ class Runner:
         build = wire.ipv4 if len(source) == 4 else wire.ipv6
         self.stack.receive(build(source, destination, protocol, transport))
 
-    # -- calls ----------------------------------------------------------------------------------------------------------
+    # -- calls
+    ----------------------------------------------------------------------------------------------------------
 
     def returns(self, line: Line, call: Callable[[], object]) -> None:
         """`… = RESULT`, where RESULT is a number, a word, or the name of an errno."""
@@ -222,7 +226,8 @@ class Runner:
         self.sockets[line.words[1]].bind(self.own, PEER_PORT)
 
     def do_established(self, line: Line) -> None:
-        """established NAME [mss N] [win N] [wscale N] [sack] [ts]: a connection that the peer has opened, from listener l"""
+        """established NAME [mss N] [win N] [wscale N] [sack] [ts]: a connection that the peer has opened, from
+        listener l"""
         words = [*line.words[2:], ""]
         given = {name: words[words.index(name) + 1] for name in ("mss", "win", "wscale") if name in words}
         window, scale = int(given.get("win", 10000)), int(given.get("wscale", 0))
@@ -302,7 +307,8 @@ class Runner:
         """set NAME OPTION VALUE"""
         self.returns(line, lambda: self.sockets[line.words[1]].set(line.words[2], self.number(line, 3)) or 0)
 
-    # -- what is seen of it ---------------------------------------------------------------------------------------------
+    # -- what is seen of it
+    ---------------------------------------------------------------------------------------------
 
     def do_state(self, line: Line) -> None:
         """state NAME STATE"""

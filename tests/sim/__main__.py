@@ -1,7 +1,8 @@
-"""`python -m tests.sim --seeds 20000`: hostile networks in virtual time, each drawn from its seed. `./dev sim` runs this.
+"""`python -m tests.sim --seeds 20000`: hostile networks in virtual time, each from its seed. `./dev sim` runs this.
 
-It may be stopped and called again, and goes on where it was, unless the library or the simulation has changed. A seed that fails is
-named; `--replay SEED --pcap FILE` shows it packet by packet. Ends with 1 if anything was violated, with 3 if seeds remain to be run.
+It may be stopped and called again, and goes on where it was, unless the library or the simulation has changed. A seed
+that fails is named; `--replay SEED --pcap FILE` shows it packet by packet. Ends with 1 if anything was violated, with 3
+if seeds remain to be run.
 """
 
 from __future__ import annotations
@@ -75,12 +76,11 @@ def describe(total: Sum) -> str:
     events = ", ".join(f"{name} {count:,}" for name, count in total.events.most_common())
     per_network = total.seconds / max(total.networks, 1)
     return (
-        f"{total.networks:,} networks, {len(total.violations)} with a violation; {total.connections:,} connections, of which "
-        f"{total.failed_connections:,} failed as they may (a timeout, told to both sides); {total.bytes / 1e9:.1f} GB in "
-        f"{total.packets / 1e6:.1f} million packets; {total.virtual_hours:,.0f} hours of virtual time; "
-        f"{per_network * 1000:.0f} ms of processor time a network, {1 / per_network:.1f} seeds a second on one "
-        "processor.\n\n"
-        f"Adverse events: {events}."
+        f"{total.networks:,} networks, {len(total.violations)} with a violation. {total.connections:,} connections, of "
+        f"which {total.failed_connections:,} failed as they may (a timeout, told to the program). "
+        f"{total.bytes / 1e9:.1f} GB in {total.packets / 1e6:.1f} million packets. {total.virtual_hours:,.0f} hours of "
+        f"virtual time. {per_network * 1000:.0f} ms of processor time a network, {1 / per_network:.1f} seeds a second "
+        f"on one processor.\n\nAdverse events: {events}."
     )
 
 

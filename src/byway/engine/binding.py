@@ -1,7 +1,8 @@
-"""The engine's C calls as ctypes functions: csrc/engine/engine.h says what each does. Nothing else of Byway calls the library.
+"""The engine's C calls as ctypes functions: csrc/engine/engine.h says what each does. Nothing else of Byway calls the
+library.
 
-Facts that C has are read from where C has them: options from engine/options.def, counters from stack/counters.def, reasons of
-drops from frame/drops.def (the build puts the tables beside the library).
+Facts that C has are read from where C has them: options from engine/options.def, counters from stack/counters.def,
+reasons of drops from frame/drops.def (the build puts the tables beside the library).
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""A stack and its sockets as Python objects. Time is handed in by whoever drives them: `stack.now_ns` is what every call is told.
+"""A stack and its sockets as Python objects. Time is handed in by whoever drives them: `stack.now_ns` is what every
+call is told.
 
 Errors are OSError with the errno that the call would set; what would wait is BlockingIOError.
 """

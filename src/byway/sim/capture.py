@@ -1,4 +1,5 @@
-"""Writes what passes in a world as pcapng, which Wireshark reads (draft-ietf-opsawg-pcapng): raw IP packets, with virtual times."""
+"""Writes what passes in a world as pcapng, which Wireshark reads (draft-ietf-opsawg-pcapng): raw IP packets, with
+virtual times."""
 
 from __future__ import annotations
 

@@ -1,8 +1,10 @@
-"""Networks that are against everybody, each drawn from a seed: what the hosts are like, what the links do and when they change, who talks.
+"""Networks that are against everybody, each drawn from a seed: what the hosts are like, what the links do and when
+they change, who talks.
 
-`Network.run` makes connections, lets it go on until at least BYTES_MIN bytes have arrived and EVENTS_MIN adverse things have happened, waits for
-all that is left to end, and says what it saw. What must hold is a ViolationError where it does not: every byte arrives once and in order, or
-both programs know that the connection failed; every packet keeps the rules of watch.py; and when all is over no memory and no socket is in use.
+`Network.run` makes connections, lets it go on until at least BYTES_MIN bytes have arrived and EVENTS_MIN adverse
+things have happened, waits for all that is left to end, and says what it saw. What must hold is a ViolationError
+where it does not: every byte arrives once and in order, or both programs know that the connection failed; every
+packet keeps the rules of watch.py; and when all is over no memory and no socket is in use.
 """
 
 from __future__ import annotations
@@ -205,7 +207,8 @@ def _describe(talker: Talker) -> str:
 
 
 def _check_pairs(network: Network) -> int:
-    """What one side has read is all that the other side has sent, unless the connection failed. How many failed by themselves."""
+    """What one side has read is all that the other side has sent, unless the connection failed. How many failed by
+    themselves."""
     failed = 0
     for talker in network.talkers:
         is_aborted = isinstance(talker.error, (ConnectionAbortedError, ConnectionResetError, BrokenPipeError))

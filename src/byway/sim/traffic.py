@@ -1,4 +1,5 @@
-"""Programs of simulated hosts: both sides of a connection send a known stream, read the other's, and compare every byte."""
+"""Programs of simulated hosts: both sides of a connection send a known stream, read the other's, and compare every
+byte."""
 
 from __future__ import annotations
 

@@ -112,8 +112,8 @@ class Watch:
             raise ViolationError(f"bytes up to {end}, where the window ends at {own.edge_heard}")
 
     def _check_acknowledgement(self, own: End, segment: wire.Segment) -> None:
-        """Acknowledged is what has come, never less than before; the window's right edge does not go back (3.8.6.2.2), but for what
-        its scale rounds off (RFC 7323, 2.4)."""
+        """Acknowledged is what has come, never less than before; the window's right edge does not go back
+        (3.8.6.2.2), but for what its scale rounds off (RFC 7323, 2.4)."""
         if own.heard_until is not None and after(segment.acknowledgement, own.heard_until) > 0:
             raise ViolationError(f"{segment.acknowledgement} acknowledged, {own.heard_until} has come")
         if own.next_expected is not None and after(segment.acknowledgement, own.next_expected) < 0:

@@ -103,7 +103,8 @@ def ipv6(source: bytes, destination: bytes, protocol: int, payload: bytes) -> by
 
 
 def too_big(packet: bytes, mtu: int) -> bytes:
-    """The router's answer to a packet that does not fit (RFC 1191, 4; RFC 4443, 3.2), sent by the packet's destination."""
+    """The router's answer to a packet that does not fit (RFC 1191, 4; RFC 4443, 3.2), sent by the packet's
+    destination."""
     source, destination = addresses_of(packet)
     quote = packet[:_QUOTED_BYTES]
     if packet[0] >> 4 == 4:

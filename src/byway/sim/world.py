@@ -1,6 +1,7 @@
 """Virtual time, and hosts: a stack each, programs that use it, and links by which its packets leave.
 
-A world is made from a seed, and does the same each time: events at the same time happen in the order in which they were asked for.
+A world is made from a seed, and does the same each time: events at the same time happen in the order in which they
+were asked for.
 """
 
 from __future__ import annotations
