@@ -109,8 +109,7 @@ def parse_line(number: int, text: str) -> Line:
     return Line(number, round(float(when) * 1e9), what.split(), what.strip())
 
 
-# -- options
-------------------------------------------------------------------------------------------------------------
+# -- options ---------------------------------------------------------------------------------------------------------
 
 
 def build_options(text: str, peer_isn: int, stack_isn: int) -> bytes:

@@ -56,8 +56,7 @@ class Runner:
         self.read: dict[str, int] = {}
         self.ports = (OWN_PORT, PEER_PORT)
 
-    # -- time
-    -----------------------------------------------------------------------------------------------------------
+    # -- time ---------------------------------------------------------------------------------------------------------
 
     def collect(self) -> None:
         while (packet := self.stack.transmit()) is not None:
@@ -97,8 +96,7 @@ class Runner:
         handler(line)
         self.collect()
 
-    # -- segments
-    -------------------------------------------------------------------------------------------------------
+    # -- segments -----------------------------------------------------------------------------------------------------
 
     def expect_silence(self, when: str) -> None:
         if self.sent:
@@ -190,8 +188,7 @@ class Runner:
         build = wire.ipv4 if len(source) == 4 else wire.ipv6
         self.stack.receive(build(source, destination, protocol, transport))
 
-    # -- calls
-    ----------------------------------------------------------------------------------------------------------
+    # -- calls --------------------------------------------------------------------------------------------------------
 
     def returns(self, line: Line, call: Callable[[], object]) -> None:
         """`… = RESULT`, where RESULT is a number, a word, or the name of an errno."""
@@ -307,8 +304,7 @@ class Runner:
         """set NAME OPTION VALUE"""
         self.returns(line, lambda: self.sockets[line.words[1]].set(line.words[2], self.number(line, 3)) or 0)
 
-    # -- what is seen of it
-    ---------------------------------------------------------------------------------------------
+    # -- what is seen of it -------------------------------------------------------------------------------------------
 
     def do_state(self, line: Line) -> None:
         """state NAME STATE"""
