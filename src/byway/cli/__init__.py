@@ -15,6 +15,7 @@ VERBS = {
     "ss": "list their sockets: addresses, transport, carriers, bytes, and why one is not accelerated",
     "options": "list the options",
     "bench": "a server and its own load, on the kernel and under Byway: a table and a picture",
+    "sim": "Byway's own TCP over a simulated path, in virtual time: goodput, capture, plot",
     "doctor": "what works on this machine and for your programs, what does not, why, and what to do",
 }
 STATUS_USAGE = 2
