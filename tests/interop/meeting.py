@@ -173,9 +173,11 @@ class Meeting:
             assert talker.received == self.talkers[other(name)].sent, self.describe()
 
     def is_cut_short(self) -> bool:
-        """Whether lwIP has sent a FIN before its last bytes, and Byway has read what was before it. lwIP splits a
-        segment that has more bytes than the window, and leaves the FIN on the first part: tcp_split_unsent_seg()
-        removes it with TCPH_SET_FLAG, which removes nothing."""
+        """Whether lwIP has sent a FIN before its last bytes, and Byway has read what was before it.
+
+        lwIP splits a segment that has more bytes than the window, and leaves the FIN on the first part, too:
+        tcp_split_unsent_seg() wants to remove it with TCPH_SET_FLAG, which removes nothing.
+        """
         byway, lwip = self.talkers.get("byway"), self.talkers.get("lwip")
         if byway is None or lwip is None or not byway.has_end:
             return False

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import os
 import re
 from ctypes import POINTER, c_char_p, c_int, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 
@@ -132,8 +133,8 @@ class Library:
 
 @functools.cache
 def library(path: str | None = None) -> Library:
-    """The release build, or the one at `path`; loaded once."""
-    return Library(path or native.path(LIBRARY))
+    """The one at `path`, else at $BYWAY_ENGINE_LIBRARY (for tests), else the installed one; loaded once."""
+    return Library(path or os.environ.get("BYWAY_ENGINE_LIBRARY") or native.path(LIBRARY))
 
 
 @functools.cache
