@@ -1,6 +1,8 @@
-"""Faults seeded into the engine, patches in tests/script/faults: each names the rule that it breaks, and is to be found.
+"""Faults seeded into the engine, patches in tests/script/faults: each names the rule that it breaks, and is to be
+found.
 
-A fault's library is the release build with one file compiled again. Who finds it: the scripts, the tests of tests/engine, or both.
+A fault's library is the release build with one file compiled again. Who finds it: the scripts, the tests of
+tests/engine, or both.
 """
 
 from __future__ import annotations
