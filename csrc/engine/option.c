@@ -74,7 +74,7 @@ static void apply(struct stack *stack, struct tcp *tcp)
 		return;
 	if (tcp->state == STATE_ESTABLISHED || tcp->state == STATE_CLOSE_WAIT)
 		idle_keepalive_begin(stack, tcp);
-	mtu_fit(stack, tcp);
+	mtu_fit(tcp);
 	output_all(stack, tcp);
 }
 

@@ -198,7 +198,7 @@ static int shut(struct stack *stack, struct tcp *tcp, int how)
 	if (how != SHUT_WR)
 		store_relaxed(&tcp->receive_closed, 1);
 	if (how != SHUT_RD)
-		tcp_shut_send(stack, tcp);
+		tcp_shut_send(tcp);
 	endpoint_changed(&tcp->end);
 	output_all(stack, tcp);
 	return 0;

@@ -74,7 +74,7 @@ void acknowledged_segment(struct arrival *arrival)
 	if (seq_after(segment->acknowledgement, tcp->snd_una))
 		advance(stack, tcp, segment);
 	else if (is_duplicate(tcp, segment, window_moved, has_news))
-		recover_duplicate(stack, tcp, has_news);
+		recover_duplicate(stack, tcp);
 	if (tcp_fin_is_out(tcp) && tcp->snd_una == tcp->snd_nxt)
 		tcp_fin_acknowledged(stack, tcp);
 }

@@ -77,13 +77,12 @@ void begin_read_options(struct stack *stack, struct tcp *tcp, const struct segme
 		tcp->ts_recent = segment->timestamp;
 		tcp->ts_recent_at_ns = stack->now_ns;
 	}
-	mtu_fit(stack, tcp);
+	mtu_fit(tcp);
 }
 
 /* RFC 9293, 3.10.7.2 and 3.10.7.3: IRS, RCV.NXT and the first window. What we have offered counts from the peer's number. */
-void begin_peer_numbers(struct stack *stack, struct tcp *tcp, const struct segment *segment)
+void begin_peer_numbers(struct tcp *tcp, const struct segment *segment)
 {
-	(void)stack;
 	tcp->irs = segment->sequence;
 	tcp->rcv_nxt = tcp->last_ack = segment->sequence + 1;
 	tcp->rcv_wnd_max = tcp_least(tcp->options.receive_bytes, SYN_WINDOW_MAX);

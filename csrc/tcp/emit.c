@@ -89,7 +89,7 @@ int emit_segment(struct stack *stack, struct tcp *tcp, uint32_t sequence, uint32
 		return 0;
 	}
 	acknowledge(tcp, &segment, bytes);
-	urgent_fill(tcp, &segment, bytes);
+	urgent_fill(tcp, &segment);
 	finish(stack, tcp, index, &segment, bytes);
 	return 1;
 }

@@ -66,9 +66,8 @@ int idle_user_timeout_is_over(const struct stack *stack, const struct tcp *tcp)
 }
 
 /* A SYN that is newer than all that the old connection got, by its timestamp or by its number. */
-int idle_may_reuse(const struct stack *stack, const struct tcp *tcp, const struct segment *segment)
+int idle_may_reuse(const struct tcp *tcp, const struct segment *segment)
 {
-	(void)stack;
 	if (tcp->state != STATE_TIME_WAIT || (segment->flags & (SEGMENT_SYN | SEGMENT_ACK | SEGMENT_RST)) != SEGMENT_SYN)
 		return 0;
 	if (tcp->has_timestamps && segment->has_timestamp && segment->timestamp != tcp->ts_recent)

@@ -77,7 +77,7 @@ static void synchronize(struct arrival *arrival)
 	struct tcp *tcp = arrival->tcp;
 	struct segment *segment = &arrival->segment;
 
-	begin_peer_numbers(stack, tcp, segment);
+	begin_peer_numbers(tcp, segment);
 	begin_read_options(stack, tcp, segment);
 	if (!(segment->flags & SEGMENT_ACK)) { /* both have called at the same time (RFC 9293, 3.5, figure 7) */
 		tcp->state = STATE_SYN_RECEIVED;

@@ -65,7 +65,7 @@ static void make_child(struct arrival *arrival)
 	describe_child(stack, child, listener, arrival);
 	endpoint_enter(stack, index, ENDPOINT_CONNECTED);
 	begin_connection(stack, child);
-	begin_peer_numbers(stack, child, &arrival->segment);
+	begin_peer_numbers(child, &arrival->segment);
 	begin_read_options(stack, child, &arrival->segment);
 	child->state = STATE_SYN_RECEIVED;
 	listener->syn_count++;

@@ -25,17 +25,16 @@ void mtu_begin(const struct stack *stack, struct tcp *tcp)
 {
 	tcp->path_mtu = stack->settings.mtu;
 	tcp->path_mtu_lowered_s = 0;
-	mtu_fit(stack, tcp);
+	mtu_fit(tcp);
 }
 
 /* RFC 6691: what is agreed does not count options, so they are taken off both. */
-void mtu_fit(const struct stack *stack, struct tcp *tcp)
+void mtu_fit(struct tcp *tcp)
 {
 	uint32_t peer = tcp->peer_mss ? tcp->peer_mss : (is_ipv4(tcp) ? PEER_MSS_IPV4 : PEER_MSS_IPV6);
 	uint32_t path = tcp->path_mtu - ip_header_bytes(&tcp->end.remote) - SEGMENT_HEADER_BYTES;
 	uint32_t mss = tcp_least(peer, path);
 
-	(void)stack;
 	if (tcp->options.mss)
 		mss = tcp_least(mss, tcp->options.mss);
 	mss = tcp_most(mss, MSS_MIN);
@@ -69,7 +68,7 @@ static void lower(struct stack *stack, struct tcp *tcp, uint32_t told)
 		return;
 	tcp->path_mtu = mtu;
 	tcp->path_mtu_lowered_s = seconds(stack);
-	mtu_fit(stack, tcp);
+	mtu_fit(tcp);
 	stack_count(stack, STACK_too_big);
 	if (!tcp_is_synchronized(tcp))
 		return;

@@ -24,7 +24,7 @@ static uint32_t find(struct stack *stack, const struct arrival *arrival)
 
 	if (!index)
 		return find_listener(stack, arrival);
-	if (idle_may_reuse(stack, tcp_at(stack, index), segment)) {
+	if (idle_may_reuse(tcp_at(stack, index), segment)) {
 		tcp_end(stack, tcp_at(stack, index), 0);
 		stack_count(stack, STACK_time_wait_reused);
 		return find_listener(stack, arrival);

@@ -169,9 +169,8 @@ static int may_begin_fast(const struct tcp *tcp)
 	return tcp->duplicates >= DUPLICATES_MAX && seq_after(tcp->snd_una, tcp->recover);
 }
 
-void recover_duplicate(struct stack *stack, struct tcp *tcp, int has_news)
+void recover_duplicate(struct stack *stack, struct tcp *tcp)
 {
-	(void)has_news;
 	tcp->duplicates++;
 	if (tcp->recovery == RECOVERY_FAST && !tcp->may_sack)
 		tcp->cwnd += tcp->snd_mss; /* RFC 5681, 3.2, 4: another segment has left the network */

@@ -52,7 +52,7 @@ void acknowledged_segment(struct arrival *arrival);
 /* recover.c: what is lost, and what is sent again */
 void recover_begin(struct tcp *tcp);
 int recover_note_sacks(struct stack *stack, struct tcp *tcp, const struct segment *segment);
-void recover_duplicate(struct stack *stack, struct tcp *tcp, int has_news);
+void recover_duplicate(struct stack *stack, struct tcp *tcp);
 void recover_advanced(struct stack *stack, struct tcp *tcp, uint32_t bytes);
 void recover_timeout(struct stack *stack, struct tcp *tcp);
 uint32_t recover_pipe(const struct tcp *tcp);
@@ -105,13 +105,13 @@ uint32_t emit_clock(const struct stack *stack, const struct tcp *tcp);
 void begin_connection(struct stack *stack, struct tcp *tcp);
 void begin_fill_options(const struct stack *stack, const struct tcp *tcp, struct segment *segment);
 void begin_read_options(struct stack *stack, struct tcp *tcp, const struct segment *segment);
-void begin_peer_numbers(struct stack *stack, struct tcp *tcp, const struct segment *segment);
+void begin_peer_numbers(struct tcp *tcp, const struct segment *segment);
 void begin_established(struct stack *stack, struct tcp *tcp);
 
 /* state.c: opening and closing */
 void tcp_defaults(const struct stack *stack, struct tcp *tcp);
 int tcp_connect_to(struct stack *stack, uint32_t index, const struct address *remote, uint16_t port);
-void tcp_shut_send(struct stack *stack, struct tcp *tcp);
+void tcp_shut_send(struct tcp *tcp);
 void tcp_detach(struct stack *stack, uint32_t index);
 void tcp_reset_connection(struct stack *stack, struct tcp *tcp);
 void tcp_fin_acknowledged(struct stack *stack, struct tcp *tcp);
@@ -133,7 +133,7 @@ uint32_t tcp_take_accepted(struct stack *stack, uint32_t listener);
 
 /* mtu.c: how large a segment may be, and what an ICMP error means */
 void mtu_begin(const struct stack *stack, struct tcp *tcp);
-void mtu_fit(const struct stack *stack, struct tcp *tcp);
+void mtu_fit(struct tcp *tcp);
 void tcp_receive_error(struct stack *stack, const struct icmp_error *error);
 void mtu_try_larger(const struct stack *stack, struct tcp *tcp);
 
@@ -142,12 +142,12 @@ void idle_heard(const struct stack *stack, struct tcp *tcp);
 void idle_keepalive_begin(struct stack *stack, struct tcp *tcp);
 void idle_keepalive_expired(struct stack *stack, struct tcp *tcp);
 int idle_user_timeout_is_over(const struct stack *stack, const struct tcp *tcp);
-int idle_may_reuse(const struct stack *stack, const struct tcp *tcp, const struct segment *segment);
+int idle_may_reuse(const struct tcp *tcp, const struct segment *segment);
 
 /* urgent.c: the urgent mark */
 void urgent_arrived(struct arrival *arrival);
 void urgent_forget_passed(struct tcp *tcp);
 void urgent_send(struct tcp *tcp, uint32_t end);
-void urgent_fill(struct tcp *tcp, struct segment *segment, uint32_t bytes);
+void urgent_fill(const struct tcp *tcp, struct segment *segment);
 
 #endif

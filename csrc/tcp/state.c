@@ -80,9 +80,8 @@ int tcp_connect_to(struct stack *stack, uint32_t index, const struct address *re
 }
 
 /* RFC 9293, 3.10.4: no more bytes. In SYN-RECEIVED it waits until the handshake is over, as 3.10.4 allows. */
-void tcp_shut_send(struct stack *stack, struct tcp *tcp)
+void tcp_shut_send(struct tcp *tcp)
 {
-	(void)stack;
 	if (tcp->send_closed)
 		return;
 	store_relaxed(&tcp->send_closed, 1);
@@ -125,7 +124,7 @@ static void detach_connection(struct stack *stack, struct tcp *tcp)
 		tcp_reset_connection(stack, tcp);
 		return;
 	}
-	tcp_shut_send(stack, tcp);
+	tcp_shut_send(tcp);
 	limit_fin_wait_2(stack, tcp);
 	output_all(stack, tcp);
 }

@@ -37,11 +37,10 @@ void urgent_send(struct tcp *tcp, uint32_t end)
 }
 
 /* Every segment before the mark tells of it; one that is too far away is told of later. */
-void urgent_fill(struct tcp *tcp, struct segment *segment, uint32_t bytes)
+void urgent_fill(const struct tcp *tcp, struct segment *segment)
 {
 	uint32_t distance = tcp->snd_up - segment->sequence;
 
-	(void)bytes;
 	if (!tcp->has_urgent_out || !seq_after(tcp->snd_up, segment->sequence) || distance > URGENT_FIELD_MAX)
 		return;
 	segment->flags |= SEGMENT_URG;

@@ -112,7 +112,7 @@ def parse_line(number: int, text: str) -> Line:
 # -- options ---------------------------------------------------------------------------------------------------------
 
 
-def build_options(text: str, peer_isn: int, stack_isn: int) -> bytes:
+def build_options(text: str, stack_isn: int) -> bytes:
     """The bytes of `mss 1460,sackOK,TS 1 0,nop,wscale 7,sack 1:2 3:4,raw 1e04abcd`; padded. SACK counts from the
     stack's first."""
     built = b""

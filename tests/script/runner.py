@@ -163,7 +163,7 @@ class Runner:
     def do_receive(self, line: Line) -> None:
         segment = parse_segment(line.text[2:])
         payload = self.pattern.at(segment.begin - 1, segment.length) if segment.length else b""
-        options = build_options(segment.options or "", self.peer_isn, self.stack_isn)
+        options = build_options(segment.options or "", self.stack_isn)
         ack = ((segment.ack or 0) + self.stack_isn) & 0xFFFFFFFF if segment.ack is not None else 0
         own_port, peer_port = self.ports
         header = struct.pack(
