@@ -18,7 +18,6 @@ NETWORKS = 2000
 CHUNKS = 10
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, NETWORKS, NETWORKS // CHUNKS))
 def test_hostile_networks(first: int) -> None:
     starts = list(range(first, first + NETWORKS // CHUNKS, 25))
