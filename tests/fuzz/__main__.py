@@ -2,7 +2,7 @@
 runs this.
 
 Inputs that reach something new are kept in build/fuzz/corpus, and the next call begins with them. Ends with 1 if
-anything was found, or if the canary was not.
+anything was found, or if what is planted was not.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def parse() -> argparse.Namespace:
 def judge(target: Target, ran: Ran) -> str | None:
     """What is wrong, if anything."""
     if target.must_fail:
-        return None if ran.finding else "the canary's planted fault was not found: fuzzing finds nothing"
+        return None if ran.finding else "the planted fault was not found: fuzzing finds nothing"
     if not ran.finding:
         return None
     return f"{ran.summary()}\n  again: {targets.build(target)} {ran.finding}"
@@ -51,7 +51,7 @@ def record(wish: argparse.Namespace, ran: dict[str, Ran], failed: int) -> None:
         "# Fuzzing\n\n"
         f"`./dev fuzz --inputs {wish.inputs} --seed {wish.seed} --record`, {datetime.now(UTC):%Y-%m-%d}, "
         f"commit {commit()}, {machine()}.\n\n"
-        f"{total:,} inputs, {failed} targets with a finding (the canary's is planted).\n\n"
+        f"{total:,} inputs, {failed} targets with a finding that was not planted.\n\n"
         "| target | what | inputs | a second | features | findings |\n| --- | --- | ---: | ---: | ---: | --- |\n"
         f"{rows}\n"
     )

@@ -17,11 +17,16 @@ from tests.variant import ROOT
 NATIVE = Path(__file__).with_name("native")
 CSRC = ROOT / "csrc"
 BUILD = ROOT / "build" / "fuzz"
-ENGINE = ("stack", "frame", "ip", "udp", "tcp", "engine")
+FRAME = ("frame",)
+ENGINE = ("frame", "stack", "ip", "udp", "tcp", "engine")
 BASE = ("lock.c", "critical.c", "process.c")
 SANITIZERS = ["-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
 FLAGS = ["-std=gnu11", "-O2", "-g", "-D_GNU_SOURCE=", "-DBYWAY_ABI_HASH=1ULL", "-DBYWAY_STACK_HASH=1ULL"]
 BUILD_TIMEOUT_S = 300
+NOT_COMPARED = "-fno-sanitize-coverage=trace-cmp"
+"""What is compared with what is not watched: that costs half of the time, and only magic numbers need it."""
+LOST_BYTES = 77  # of a cell; no beginning of stack.c has such a one
+FRAME_OF_STACK = re.compile(r"^ +#\d+ .* in \S+ \S*/(csrc|tests/fuzz)/\S+$")
 WRAPPED = re.compile(r"__wrap_(\w+)")
 
 
@@ -32,23 +37,41 @@ class Target:
     name: str
     about: str
     parts: tuple[str, ...] = ()  # of tests/fuzz/native, beside its own
+    folders: tuple[str, ...] = ()  # of csrc
+    main: str = ""  # its source, where that is not called as it is
+    flags: tuple[str, ...] = ()
     is_wrapped: bool = False  # guard.c watches over cells and endpoints
     length_max: int = 200
     must_fail: bool = False
 
 
+STACK_PARTS = ("calls.c", "peer.c", "world.c", "output.c", "guard.c", "sums.c")
 TARGETS = {
     target.name: target
     for target in (
-        Target("packet", "any packet, read as IP, then as what it carries", ("sums.c",)),
-        Target("options", "TCP options, read, written and read again", length_max=48),
+        Target("packet", "any packet, read as IP, then as what it carries", ("sums.c",), FRAME),
+        Target("options", "TCP options, read, written and read again", folders=FRAME, length_max=48),
         Target(
             "stack",
             "a stack with sockets: packets, calls and time in any order",
-            ("calls.c", "peer.c", "world.c", "output.c", "guard.c", "sums.c"),
+            STACK_PARTS,
+            ENGINE,
+            flags=(NOT_COMPARED,),
             is_wrapped=True,
+            length_max=64,
         ),
         Target("canary", "a planted fault: it must be found", length_max=16, must_fail=True),
+        Target(
+            "loss",
+            "the stack, whose guard loses some cells: it must be found",
+            STACK_PARTS,
+            ENGINE,
+            main="stack.c",
+            flags=(NOT_COMPARED, f"-DGUARD_LOST_BYTES={LOST_BYTES}"),
+            is_wrapped=True,
+            length_max=64,
+            must_fail=True,
+        ),
     )
 }
 
@@ -65,9 +88,9 @@ def missing() -> str | None:
 
 
 def sources(target: Target) -> list[Path]:
-    engine = [path for folder in ENGINE for path in sorted((CSRC / folder).glob("*.c"))]
-    base = [CSRC / "base" / name for name in BASE]
-    return [NATIVE / f"{target.name}.c", *(NATIVE / part for part in target.parts), *engine, *base]
+    engine = [path for folder in target.folders for path in sorted((CSRC / folder).glob("*.c"))]
+    base = [CSRC / "base" / name for name in BASE] if target.folders == ENGINE else []
+    return [NATIVE / (target.main or f"{target.name}.c"), *(NATIVE / part for part in target.parts), *engine, *base]
 
 
 def _digest(target: Target) -> str:
@@ -89,7 +112,16 @@ def build(target: Target) -> Path:
     names = set(WRAPPED.findall((NATIVE / "guard.c").read_text())) if target.is_wrapped else set()
     wrapped = [f"-Wl,--wrap={name}" for name in sorted(names)]
     fresh = program.with_name(f".{program.name}.{os.getpid()}")
-    command = ["clang", *FLAGS, *SANITIZERS, f"-I{CSRC}", f"-I{NATIVE}", *map(str, sources(target)), *wrapped]
+    command = [
+        "clang",
+        *FLAGS,
+        *SANITIZERS,
+        *target.flags,
+        f"-I{CSRC}",
+        f"-I{NATIVE}",
+        *map(str, sources(target)),
+        *wrapped,
+    ]
     subprocess.run([*command, "-o", str(fresh)], check=True, timeout=BUILD_TIMEOUT_S)
     fresh.replace(program)
     return program
@@ -130,9 +162,10 @@ class Ran:
     output: str
 
     def summary(self) -> str:
-        """The lines that say what was found."""
+        """The lines that say what was found, and where."""
         telling = ("BROKEN", "ERROR", "SUMMARY", "runtime error")
-        return "\n".join(line for line in self.output.splitlines() if any(word in line for word in telling))
+        lines = self.output.splitlines()
+        return "\n".join(line for line in lines if any(word in line for word in telling) or FRAME_OF_STACK.match(line))
 
 
 def run(target: Target, inputs: int, *, seed: int = 1, seconds: int = 0, keep: bool = True) -> Ran:

@@ -23,8 +23,9 @@ def test_nothing_is_found(name: str) -> None:
     assert ran.inputs >= INPUTS
 
 
-def test_the_canary_is_found() -> None:
-    ran = targets.run(TARGETS["canary"], 5_000_000, keep=False)
+@pytest.mark.parametrize(("name", "what"), [("canary", "heap-buffer-overflow"), ("loss", "every cell is free again")])
+def test_what_is_planted_is_found(name: str, what: str) -> None:
+    ran = targets.run(TARGETS[name], 5_000_000, keep=False)
     assert ran.finding
-    assert "heap-buffer-overflow" in ran.output
+    assert what in ran.output
     ran.finding.unlink()

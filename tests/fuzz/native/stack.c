@@ -22,7 +22,7 @@ enum {
 	STEPS
 };
 
-/* -- time, and packets that leave ----------------------------------------------------------------------------------------- */
+/* -- time, packets that leave, memory ------------------------------------------------------------------------------------- */
 
 static void pass_time(struct world *world, uint64_t ms)
 {
@@ -50,6 +50,11 @@ void step_loop(struct world *world, struct input *input)
 	output_take(world, input_8(input), 1);
 }
 
+void step_hoard(struct world *world, struct input *input)
+{
+	world_hoard(world, input_8(input) % WORLD_CELLS);
+}
+
 /* -- beginnings ----------------------------------------------------------------------------------------------------------- */
 
 /* Steps that come before those of the input: so most inputs, however they were made, meet a connection. */
@@ -59,38 +64,55 @@ enum {
 	ACK = SEGMENT_ACK,
 	OPTIONS_OF_SYN = 1 << 1 | 1 << 3 | 1 << 4 | 1 << 5, /* timestamp, MSS, scale, SACK: see peer.c */
 	HAS_OPTIONS = 1 << 7,
+	ACKS_OLD = 1 << 2 /* nothing new */
 };
-static const uint8_t nothing[1];
-static const uint8_t active[] = {
-	DO_open, 0,       0,           DO_bind,        0, 0,    0, DO_connect, 0, 1,           0, DO_segment,
-	0,       SYN_ACK, HAS_OPTIONS, OPTIONS_OF_SYN, 9, 0xb4, 5, 7,          0, DO_transmit, 0,
-};
-static const uint8_t active_plain[] = {
-	DO_open, 0, 0, DO_bind, 0, 2, 0, DO_connect, 0, 3, 0, DO_segment, 0, SYN_ACK, 0, 0, DO_transmit, 0,
-};
-static const uint8_t passive[] = {
-	DO_open,     0, 0, DO_bind,        0, 4,    0, DO_listen, 0, 2,          DO_stranger, 0,   0, 1, 0,         SYN, 1,
-	2,           3, 4, OPTIONS_OF_SYN, 9, 0xb4, 5, 0,         0, DO_segment, 1,           ACK, 0, 0, DO_accept, 0,   1,
-	DO_transmit, 0,
-};
-static const uint8_t both[] = {
-	DO_open, 0, 0, DO_bind, 0,          0, 0, DO_listen, 0,       2, DO_open,   1, 0,
-	DO_bind, 1, 0, 1,       DO_connect, 1, 0, 0,         DO_loop, 0, DO_accept, 0, 2,
-};
-static const uint8_t datagrams[] = {
-	DO_open, 0, 1, DO_bind, 0, 0, 0, DO_open, 1, 1, DO_bind, 1, 4, 1, DO_join, 1, 8, 0, DO_connect, 0, 1, 0,
-};
+#define BEGIN_CONNECTION(local, remote) DO_open, 0, 0, DO_bind, 0, local, 0, DO_connect, 0, remote, 0
+#define SYN_OPTIONS OPTIONS_OF_SYN, 9, 0xb4, 5 /* with what they say */
+#define SYN_FROM(port) DO_stranger, 0, 0, 1, port, SYN, 1, 2, 3, 4, SYN_OPTIONS, 0, 0
+#define LISTEN(local) DO_open, 0, 0, DO_bind, 0, local, 0, DO_listen, 0, 2
+#define ACK_OF(connection) DO_segment, connection, ACK, 0, 0
+#define ANSWER DO_segment, 0, SYN_ACK, HAS_OPTIONS, SYN_OPTIONS, 7, 0, DO_transmit, 0
+#define ANSWER_PLAINLY DO_segment, 0, SYN_ACK, 0, 0, DO_transmit, 0
+#define DUPLICATE_ACK DO_segment, 0, ACK, ACKS_OLD, 0
+#define SET(option, value) DO_set, 0, option, value, 0, 0, 0
 
+/* clang-format off */
+static const uint8_t nothing[1];
+static const uint8_t active[] = {BEGIN_CONNECTION(0, 1), ANSWER};
+static const uint8_t passive[] = {LISTEN(4), SYN_FROM(0), ACK_OF(1), DO_accept, 0, 1, DO_transmit, 0};
+static const uint8_t both[] = {
+	LISTEN(0),
+	DO_open, 1, 0, DO_bind, 1, 0, 1, DO_connect, 1, 0, 0,
+	DO_loop, 0, DO_accept, 0, 2,
+};
+static const uint8_t active_plain[] = {BEGIN_CONNECTION(2, 3), ANSWER_PLAINLY};
+static const uint8_t datagrams[] = {
+	DO_open, 0, 1, DO_bind, 0, 0, 0,
+	DO_open, 1, 1, DO_bind, 1, 4, 1, DO_join, 1, 8, 0,
+	DO_connect, 0, 1, 0,
+};
+static const uint8_t waiting[] = {LISTEN(0), SYN_FROM(0), SYN_FROM(1), ACK_OF(2), ACK_OF(3), SYN_FROM(2)};
+static const uint8_t active_short[] = {BEGIN_CONNECTION(0, 1), ANSWER, DO_hoard, 58};
+static const uint8_t losing[] = {
+	BEGIN_CONNECTION(0, 1), ANSWER_PLAINLY, DO_send, 0, 255, 0, DO_send, 0, 255, 0, DO_transmit, 0,
+	DUPLICATE_ACK, DUPLICATE_ACK, DUPLICATE_ACK,
+};
+static const uint8_t connecting[] = {BEGIN_CONNECTION(0, 1)};
+static const uint8_t opening_together[] = {BEGIN_CONNECTION(0, 1), DO_segment, 0, SYN, 0, 0};
+static const uint8_t watched[] = { /* keepalive, its times, how many probes */
+	BEGIN_CONNECTION(0, 1), SET(12, 1), SET(13, 100), SET(14, 100), SET(15, 2), ANSWER,
+};
+/* clang-format on */
+
+#define BEGINNING(name) {name, sizeof(name)}
 static const struct {
 	const uint8_t *steps;
 	size_t bytes;
 } beginnings[] = {
-	{nothing, 0},
-	{active, sizeof(active)},
-	{passive, sizeof(passive)},
-	{both, sizeof(both)},
-	{active_plain, sizeof(active_plain)},
-	{datagrams, sizeof(datagrams)},
+	{nothing, 0},       BEGINNING(active),       BEGINNING(passive),
+	BEGINNING(both),    BEGINNING(active_plain), BEGINNING(datagrams),
+	BEGINNING(waiting), BEGINNING(connecting),   BEGINNING(opening_together),
+	BEGINNING(watched), BEGINNING(active_short), BEGINNING(losing),
 };
 enum {
 	BEGINNINGS = sizeof(beginnings) / sizeof(beginnings[0])

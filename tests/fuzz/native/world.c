@@ -176,6 +176,16 @@ void world_close(struct world *world, uint32_t slot)
 		byway_socket_close(world->stack, socket, world->now_ns);
 }
 
+void world_hoard(struct world *world, uint32_t count)
+{
+	uint32_t index;
+
+	while (world->hoarded)
+		stack_give_back(world->stack, world->hoard[--world->hoarded]);
+	while (world->hoarded < count && (index = stack_take_cell(world->stack)) != CELL_NONE)
+		world->hoard[world->hoarded++] = index;
+}
+
 static void close_all(struct world *world)
 {
 	for (uint32_t slot = 0; slot < WORLD_SOCKETS; slot++) {
@@ -204,6 +214,7 @@ static void let_time_pass(struct world *world)
 
 void world_end(struct world *world)
 {
+	world_hoard(world, 0);
 	close_all(world);
 	let_time_pass(world);
 	must(world_state(world, 1) == world->free_endpoints, "every socket is free again");

@@ -22,6 +22,8 @@ struct world {
 	int is_tainted; /* bytes have come in that are not those of their sequence numbers */
 	int ends_by_abort;
 	uint32_t sockets[WORLD_SOCKETS]; /* 0: none */
+	uint32_t hoarded; /* cells that the stack does not have for now: the first of */
+	uint32_t hoard[WORLD_CELLS];
 };
 
 /* A world as it was at some time: to be there again takes less than to come there again. */
@@ -37,6 +39,8 @@ void world_end(struct world *world);
 
 uint64_t world_state(const struct world *world, uint32_t number);
 void world_close(struct world *world, uint32_t slot);
+/* So many cells are taken from the stack, or as many as there are, in place of those that were before. */
+void world_hoard(struct world *world, uint32_t count);
 
 /* One of a dozen: the stack's own (0, 2), peers (1, 3, 6, 7), unspecified (4, 5), and of many (8 to 10). */
 const struct address *world_address(uint8_t choice);
