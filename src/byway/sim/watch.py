@@ -33,6 +33,7 @@ def after(one: int, other: int) -> int:
 class End:
     """What is known of one end of a connection."""
 
+    first: int | None = None  # its SYN's number
     scale: int = 0
     scale_offered: int | None = None  # of its SYN
     edge: int | None = None  # right edge of the window that it has offered
@@ -84,10 +85,11 @@ class Watch:
         self._learn(own, other, segment)
 
     def _begin(self, own: End, other: End, segment: wire.Segment) -> None:
-        """The scale counts if both have offered one (RFC 7323, 2.2)."""
+        """Another number is another connection of the same ends: an old SYN that came late makes one, too. The scale
+        counts if both have offered one (RFC 7323, 2.2)."""
         value = wire.read_options(segment).get(WINDOW_SCALE)
-        if not segment.flags & wire.ACK:
-            own.__init__()  # type: ignore[misc]  # a new connection of the same ends
+        if segment.sequence != own.first:
+            own.__init__(segment.sequence)  # type: ignore[misc]
         own.scale_offered = value[0] if value else None
         if own.scale_offered is not None and other.scale_offered is not None:
             own.scale, other.scale = own.scale_offered, other.scale_offered

@@ -95,9 +95,10 @@ class Host:
         self.settle()
 
     def settle(self) -> None:
-        """Programs go on, what is due is done, packets leave."""
+        """What is due is done, programs go on, packets leave."""
         self.stack.now_ns = self.world.now_ns
-        for program in self.programs:
+        self.stack.run_timers()  # before the programs, which may have to hear of it
+        for program in list(self.programs):  # one that ends leaves the list
             program.poke()
         deadline_ns = self.stack.run_timers()
         self._send_all()
@@ -120,8 +121,6 @@ class Host:
         if deadline_ns != self._timer_ns:  # another one was set since
             return
         self._timer_ns = binding.NEVER
-        self.stack.now_ns = self.world.now_ns
-        self.stack.run_timers()
         self.settle()
 
 
