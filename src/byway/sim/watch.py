@@ -89,7 +89,8 @@ class Watch:
         counts if both have offered one (RFC 7323, 2.2)."""
         value = wire.read_options(segment).get(WINDOW_SCALE)
         if segment.sequence != own.first:
-            own.__init__(segment.sequence)  # type: ignore[misc]
+            heard_until = segment.acknowledgement if segment.flags & wire.ACK else None
+            own.__init__(segment.sequence, heard_until=heard_until)  # type: ignore[misc]
         own.scale_offered = value[0] if value else None
         if own.scale_offered is not None and other.scale_offered is not None:
             own.scale, other.scale = own.scale_offered, other.scale_offered
