@@ -14,23 +14,10 @@ enum {
 	QUOTED_TRANSPORT_BYTES = 8
 };
 
-/* RFC 792, RFC 1122 */
-enum {
-	V4_UNREACHABLE = 3,
-	V4_TIME_EXCEEDED = 11,
-	V4_PARAMETER = 12
-};
 enum {
 	V4_CODE_PROTOCOL = 2,
 	V4_CODE_PORT = 3,
 	V4_CODE_TOO_BIG = 4
-};
-/* RFC 4443 */
-enum {
-	V6_UNREACHABLE = 1,
-	V6_TOO_BIG = 2,
-	V6_TIME_EXCEEDED = 3,
-	V6_PARAMETER = 4
 };
 enum {
 	V6_CODE_PORT = 4,
@@ -39,9 +26,9 @@ enum {
 
 static enum icmp_kind kind_v4(uint8_t type, uint8_t code)
 {
-	if (type == V4_TIME_EXCEEDED || type == V4_PARAMETER)
+	if (type == ICMP_V4_TIME_EXCEEDED || type == ICMP_V4_PARAMETER)
 		return ICMP_SOFT;
-	if (type != V4_UNREACHABLE)
+	if (type != ICMP_V4_UNREACHABLE)
 		return ICMP_OTHER;
 	if (code == V4_CODE_TOO_BIG)
 		return ICMP_TOO_BIG;
@@ -51,13 +38,13 @@ static enum icmp_kind kind_v4(uint8_t type, uint8_t code)
 static enum icmp_kind kind_v6(uint8_t type, uint8_t code)
 {
 	switch (type) {
-	case V6_TOO_BIG:
+	case ICMP_V6_TOO_BIG:
 		return ICMP_TOO_BIG;
-	case V6_UNREACHABLE:
+	case ICMP_V6_UNREACHABLE:
 		return code == V6_CODE_PORT ? ICMP_HARD : ICMP_SOFT;
-	case V6_PARAMETER: /* RFC 4443, 2.2: the protocol is not there */
+	case ICMP_V6_PARAMETER: /* RFC 4443, 2.2: the protocol is not there */
 		return code == V6_CODE_NEXT_HEADER ? ICMP_HARD : ICMP_SOFT;
-	case V6_TIME_EXCEEDED:
+	case ICMP_V6_TIME_EXCEEDED:
 		return ICMP_SOFT;
 	default:
 		return ICMP_OTHER;

@@ -8,6 +8,19 @@
 
 #include "frame/packet.h"
 
+/* Types: RFC 792 and RFC 1122, RFC 4443. */
+enum {
+	ICMP_V4_UNREACHABLE = 3,
+	ICMP_V4_TIME_EXCEEDED = 11,
+	ICMP_V4_PARAMETER = 12
+};
+enum {
+	ICMP_V6_UNREACHABLE = 1,
+	ICMP_V6_TOO_BIG = 2,
+	ICMP_V6_TIME_EXCEEDED = 3,
+	ICMP_V6_PARAMETER = 4
+};
+
 enum icmp_kind {
 	ICMP_OTHER, /* not an error, or one that no transport is told of */
 	ICMP_TOO_BIG, /* RFC 1191, 4; RFC 8201: next_hop_mtu */

@@ -4,13 +4,6 @@
 #include <errno.h>
 #include <stddef.h>
 
-enum {
-	V4_UNREACHABLE = 3,
-	V4_PARAMETER = 12,
-	V6_UNREACHABLE = 1,
-	V6_PARAMETER = 4
-};
-
 /* By code, of type 3 (RFC 792; RFC 1122, 3.2.2.1; RFC 1812, 5.2.7.1) */
 static const uint8_t unreachable_v4[] = {
 	ENETUNREACH, EHOSTUNREACH, ENOPROTOOPT,  ECONNREFUSED, EMSGSIZE,     EOPNOTSUPP,   ENETUNREACH,  EHOSTDOWN,
@@ -31,11 +24,11 @@ int ip_error_number(const struct icmp_error *error)
 
 	if (error->kind == ICMP_TOO_BIG)
 		return EMSGSIZE;
-	if (is_v4 && error->type == V4_UNREACHABLE)
+	if (is_v4 && error->type == ICMP_V4_UNREACHABLE)
 		return by_code(unreachable_v4, sizeof(unreachable_v4), error->code);
-	if (!is_v4 && error->type == V6_UNREACHABLE)
+	if (!is_v4 && error->type == ICMP_V6_UNREACHABLE)
 		return by_code(unreachable_v6, sizeof(unreachable_v6), error->code);
-	if (error->type == (is_v4 ? V4_PARAMETER : V6_PARAMETER))
+	if (error->type == (is_v4 ? ICMP_V4_PARAMETER : ICMP_V6_PARAMETER))
 		return EPROTO;
 	return EHOSTUNREACH;
 }

@@ -6,7 +6,7 @@
  * connection that has been used keeps one in each direction.
  *
  * Counters run round and round: bytes [read, written) are in the queue. A process that dies between two instructions has put
- * bytes in or has not, and has taken them out or has not; a cell that it had in hand is lost until the stack is repaired. */
+ * bytes in or has not, and has taken them out or has not; a cell that it had in hand is lost to the stack. */
 #ifndef BYWAY_STACK_BYTE_QUEUE_H
 #define BYWAY_STACK_BYTE_QUEUE_H
 

@@ -2,7 +2,7 @@
  *
  * Any thread of any process that maps the stack may take and give back, with no lock: the free ones are a list whose head is changed
  * by compare-and-swap, with a tag that changes each time, so that a head that has come back is not taken for the same list. A
- * process that dies with cells in hand loses them until the stack is repaired: who holds its lock then counts what is in use. */
+ * process that dies with cells in hand has lost them to the stack. */
 #ifndef BYWAY_STACK_CELLS_H
 #define BYWAY_STACK_CELLS_H
 

@@ -162,17 +162,16 @@ static int reset_error(const struct tcp *tcp)
 }
 
 /* RFC 5961, 3.2: exactly the next number resets; another one in the window is asked about. */
-int accept_reset(struct arrival *arrival)
+void accept_reset(struct arrival *arrival)
 {
 	struct tcp *tcp = arrival->tcp;
 
 	if (arrival->segment.sequence != tcp->rcv_nxt) {
 		accept_challenge(arrival->stack, tcp);
-		return 0;
+		return;
 	}
 	stack_count(arrival->stack, STACK_resets_in);
 	tcp_end(arrival->stack, tcp, reset_error(tcp));
-	return 1;
 }
 
 /* RFC 5961, 4.2: whatever its number, a SYN in a connection is answered by a challenge. */
@@ -199,10 +198,6 @@ static int accept_in_syn_received(struct arrival *arrival)
 		stack_count(stack, STACK_accepts_full);
 		return 0;
 	}
-	tcp->snd_wnd = (uint32_t)segment->window << tcp->snd_scale;
-	tcp->snd_wnd_max = tcp_most(tcp->snd_wnd_max, tcp->snd_wnd);
-	tcp->snd_wl1 = segment->sequence;
-	tcp->snd_wl2 = segment->acknowledgement;
 	begin_established(stack, tcp);
 	return 1;
 }

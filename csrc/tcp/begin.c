@@ -1,5 +1,6 @@
 /* The handshake's numbers and options: initial sequence numbers (RFC 6528; RFC 9293, 3.4.1), MSS (RFC 9293, 3.7.1), window scale and
  * timestamps (RFC 7323, 2 and 3), SACK (RFC 2018, 2); and what is set when it is over. */
+#include "ip/ip.h"
 #include "tcp/congestion.h"
 #include "tcp/rules.h"
 
@@ -48,8 +49,7 @@ void begin_connection(struct stack *stack, struct tcp *tcp)
 void begin_fill_options(const struct stack *stack, const struct tcp *tcp, struct segment *segment)
 {
 	int is_first = tcp->state == STATE_SYN_SENT;
-	uint32_t mss = stack->settings.mtu - SEGMENT_HEADER_BYTES -
-	               (address_is_ipv4(&tcp->end.remote) ? PACKET_IPV4_BYTES : PACKET_IPV6_BYTES);
+	uint32_t mss = stack->settings.mtu - SEGMENT_HEADER_BYTES - ip_header_bytes(&tcp->end.remote);
 
 	segment->maximum_segment_bytes = (uint16_t)(tcp->options.mss ? tcp_least(tcp->options.mss, mss) : mss);
 	segment->window = (uint16_t)tcp_least(tcp->options.receive_bytes, SYN_WINDOW_MAX);

@@ -4,7 +4,6 @@
 #include "tcp/rules.h"
 
 #define NS_PER_MS 1000000ull
-#define RESET_HOP_LIMIT 64
 
 /* RFC 7323, 5.4: a tick of 1 ms. */
 uint32_t emit_clock(const struct stack *stack, const struct tcp *tcp)
@@ -156,7 +155,6 @@ void emit_reset_for(struct stack *stack, const struct packet *packet, const stru
 				.local_port = segment->destination_port,
 				.remote = packet->source,
 				.remote_port = segment->source_port,
-				.hop_limit = RESET_HOP_LIMIT,
 			},
 	};
 	struct segment reset = {

@@ -22,7 +22,7 @@ void input_segment(struct arrival *arrival);
 
 /* accept.c: which segments are believed. 0: drop it; an answer has been sent or will be */
 int accept_sequence(struct arrival *arrival);
-int accept_reset(struct arrival *arrival);
+void accept_reset(struct arrival *arrival);
 int accept_syn(struct arrival *arrival);
 int accept_acknowledgement(struct arrival *arrival);
 int accept_timestamp(const struct stack *stack, const struct tcp *tcp, const struct segment *segment);

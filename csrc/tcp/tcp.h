@@ -124,7 +124,6 @@ struct tcp {
 	uint32_t cwnd;
 	uint32_t ssthresh;
 	uint32_t counted; /* bytes acknowledged since cwnd last grew (RFC 3465, 2.1) */
-	uint32_t algorithm[4]; /* of the congestion algorithm */
 	uint32_t recover; /* RFC 6675's RecoveryPoint, RFC 6582's recover */
 	uint32_t high_rxt; /* RFC 6675: retransmitted up to here in this recovery */
 	uint32_t lost_until; /* after a timeout: everything before is lost */
