@@ -25,6 +25,16 @@ static inline void cpu_prefetch_write(const void *address)
 {
 	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
 }
+/* `sum` and four words at `from`, at any alignment; what goes over the top comes in again at the bottom. (Compilers make three
+ * instructions of what one does here.) */
+static inline uint64_t cpu_add_carry(uint64_t sum, const void *from)
+{
+	__asm__("addq (%1), %0\n\tadcq 8(%1), %0\n\tadcq 16(%1), %0\n\tadcq 24(%1), %0\n\tadcq $0, %0"
+	        : "+r"(sum)
+	        : "r"(from), "m"(*(const char (*)[32])from)
+	        : "cc");
+	return sum;
+}
 #else
 #error "Byway is built for x86-64 only; on other processors programs stay on the kernel"
 #endif

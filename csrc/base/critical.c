@@ -7,9 +7,8 @@ __thread struct thread_state thread;
 
 void (*critical_deliver)(void);
 
-int32_t thread_id(void)
+int32_t thread_learn_id(void)
 {
-	if (!thread.id)
-		thread.id = (int32_t)sys_gettid();
+	thread.id = (int32_t)sys_gettid();
 	return thread.id;
 }

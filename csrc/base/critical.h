@@ -38,6 +38,12 @@ static inline void critical_leave(void)
 		critical_deliver();
 }
 
-int32_t thread_id(void);
+/* Asks the kernel. */
+int32_t thread_learn_id(void);
+
+static inline int32_t thread_id(void)
+{
+	return __builtin_expect(thread.id, 1) ? thread.id : thread_learn_id();
+}
 
 #endif

@@ -61,6 +61,16 @@ static inline void lock_release(uint64_t *word)
 	critical_leave();
 }
 
+/* The same, and a full fence: what is read afterwards was not read before. */
+static inline void lock_release_fenced(uint64_t *word)
+{
+	uint64_t held = load_relaxed(word);
+
+	if (likely((held & LOCK_OWNER_MASK) == (uint32_t)thread_id()))
+		exchange(word, held & ~(uint64_t)LOCK_OWNER_MASK);
+	critical_leave();
+}
+
 /* The owner ended whole (csrc/local/pass.c), and nobody else can have the lock. */
 static inline void lock_forget_owner(uint64_t *word)
 {

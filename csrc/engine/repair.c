@@ -62,5 +62,5 @@ void repair_stack(struct stack *stack)
 	repair_tables(stack);
 	wheel_rebuild(&stack->wheel, stack_timers(stack), stack->endpoints);
 	reset_busy(stack, busy);
-	stack->busy_with = 0;
+	stack->busy_with = stack->postponed = 0;
 }

@@ -135,10 +135,19 @@ static int is_for_us(const struct stack *stack, const struct packet *packet)
 /* The lock is held; the cell is the stack's from here. */
 static void receive_packet(struct stack *stack, uint32_t cell, uint32_t interface)
 {
-	const struct cell *facts = stack_cell(stack, cell);
+	struct cell *facts = stack_cell(stack, cell);
+	const uint8_t *from = stack_cell_bytes(stack, cell) + facts->offset;
 	struct packet packet;
-	enum drop drop = packet_parse(stack_cell_bytes(stack, cell) + facts->offset, facts->bytes, &packet);
+	enum drop drop;
 
+	if (facts->offset + facts->bytes > CELL_BYTES) {
+		drop_packet(stack, cell, DROP_short_frame);
+		return;
+	}
+	if (expected_receive(stack, cell, facts, from))
+		return;
+	expected_finish(stack);
+	drop = packet_parse(from, facts->bytes, &packet);
 	stack_count(stack, STACK_packets_in);
 	if (drop != DROP_none)
 		drop_packet(stack, cell, drop);
@@ -154,27 +163,41 @@ static void receive_packet(struct stack *stack, uint32_t cell, uint32_t interfac
 		drop_packet(stack, cell, DROP_not_for_us);
 }
 
-void byway_stack_receive_cell(struct stack *stack, uint32_t cell, uint32_t interface, uint64_t now_ns)
+void byway_stack_receive_cells(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface,
+                               uint64_t now_ns)
 {
 	holding_begin(stack, now_ns);
-	receive_packet(stack, cell, interface);
+	for (uint32_t i = 0; i < count; i++)
+		receive_packet(stack, cells[i], interface);
+	expected_finish(stack);
 	holding_end(stack);
 }
 
-int byway_stack_receive(struct stack *stack, const uint8_t *packet, uint32_t bytes, uint32_t interface, uint64_t now_ns)
+/* A cell with the packet in it; 0: there is none for it. */
+static uint32_t copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes)
 {
-	uint32_t cell;
+	uint32_t index = bytes <= CELL_BYTES ? ip_take_cell(stack) : 0;
+	struct cell *cell = stack_cell(stack, index);
 
-	if (bytes > CELL_BYTES)
-		return -EMSGSIZE;
-	cell = ip_take_cell(stack);
-	if (!cell)
-		return -ENOBUFS;
-	stack_cell(stack, cell)->offset = 0;
-	stack_cell(stack, cell)->bytes = (uint16_t)bytes;
-	memcpy(stack_cell_bytes(stack, cell), packet, bytes);
-	byway_stack_receive_cell(stack, cell, interface, now_ns);
-	return 0;
+	if (!index)
+		return 0;
+	cell->offset = 0;
+	cell->bytes = (uint16_t)bytes;
+	memcpy(stack_cell_bytes(stack, index), packet, bytes);
+	return index;
+}
+
+uint32_t byway_stack_receive(struct stack *stack, const uint8_t *packets, const uint32_t *lengths, uint32_t count,
+                             uint32_t interface, uint64_t now_ns)
+{
+	uint32_t done = 0, index;
+
+	holding_begin(stack, now_ns);
+	for (; done < count && (index = copy_in(stack, packets, lengths[done])); packets += lengths[done++])
+		receive_packet(stack, index, interface);
+	expected_finish(stack);
+	holding_end(stack);
+	return done;
 }
 
 /* -- time, and packets out ------------------------------------------------------------------------------------------------ */

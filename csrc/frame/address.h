@@ -28,11 +28,50 @@ static inline struct address address_of_ipv6(const uint8_t *sixteen)
 	return address;
 }
 
+/* The same in two words, as they are loaded: where the parts of one are compared before all of it is needed. */
+struct address_words {
+	uint64_t first;
+	uint64_t last;
+};
+#define ADDRESS_IPV4_LAST 0xffff0000u /* of an IPv4 address, whose own bytes are the upper half */
+
+static inline struct address_words address_words(const uint8_t *sixteen)
+{
+	struct address_words words;
+
+	memcpy(&words, sixteen, sizeof(words));
+	return words;
+}
+
+static inline struct address_words address_words_of_ipv4(const uint8_t *four)
+{
+	uint32_t own;
+
+	memcpy(&own, four, sizeof(own));
+	return (struct address_words){0, (uint64_t)own << 32 | ADDRESS_IPV4_LAST};
+}
+
+static inline struct address address_of_words(struct address_words words)
+{
+	struct address address;
+
+	memcpy(address.bytes, &words, sizeof(address.bytes));
+	return address;
+}
+
+static inline int address_words_are_ipv4(struct address_words words)
+{
+	return !words.first && (uint32_t)words.last == ADDRESS_IPV4_LAST;
+}
+
+static inline int address_words_equal(struct address_words one, struct address_words other)
+{
+	return one.first == other.first && one.last == other.last;
+}
+
 static inline int address_is_ipv4(const struct address *address)
 {
-	static const uint8_t mapped[ADDRESS_IPV4_AT] = {[10] = 0xff, [11] = 0xff};
-
-	return !memcmp(address->bytes, mapped, sizeof(mapped));
+	return address_words_are_ipv4(address_words(address->bytes));
 }
 
 static inline int address_equal(const struct address *one, const struct address *other)

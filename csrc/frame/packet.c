@@ -4,32 +4,9 @@
 
 #include "frame/bytes.h"
 #include "frame/checksum.h"
+#include "frame/header.h"
 
 #define EXTENSIONS_MAX 8
-
-/* RFC 791, 3.1 */
-enum {
-	V4_TOS = 1,
-	V4_LENGTH = 2,
-	V4_ID = 4,
-	V4_FRAGMENT = 6,
-	V4_TTL = 8,
-	V4_PROTOCOL = 9,
-	V4_CHECKSUM = 10,
-	V4_SOURCE = 12,
-	V4_DESTINATION = 16
-};
-#define V4_DONT_FRAGMENT 0x4000
-#define V4_IS_FRAGMENT 0x3fff /* more fragments, or an offset */
-
-/* RFC 8200, 3 */
-enum {
-	V6_LENGTH = 4,
-	V6_NEXT = 6,
-	V6_HOP_LIMIT = 7,
-	V6_SOURCE = 8,
-	V6_DESTINATION = 24
-};
 
 /* RFC 8200, 4.1 */
 enum {

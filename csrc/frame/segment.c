@@ -4,19 +4,7 @@
 
 #include "frame/bytes.h"
 #include "frame/checksum.h"
-
-/* RFC 9293, 3.1 */
-enum {
-	TCP_SOURCE_PORT = 0,
-	TCP_DESTINATION_PORT = 2,
-	TCP_SEQUENCE = 4,
-	TCP_ACKNOWLEDGEMENT = 8,
-	TCP_DATA_OFFSET = 12,
-	TCP_FLAGS = 13,
-	TCP_WINDOW = 14,
-	TCP_CHECKSUM = 16,
-	TCP_URGENT = 18
-};
+#include "frame/header.h"
 
 /* Kind and length of an option: RFC 9293, 3.2; RFC 7323, 2.2 and 3.2; RFC 2018, 2 and 3. */
 enum {
@@ -69,12 +57,9 @@ static void read_option(const uint8_t *option, size_t bytes, struct segment *seg
 	}
 }
 
-#define USUAL_OPTIONS 0x0101080au /* nothing, nothing, timestamps of ten bytes (RFC 7323, appendix A), and no others */
-#define USUAL_OPTIONS_BYTES 12
-
 static void read_options(const uint8_t *at, const uint8_t *end, struct segment *segment)
 {
-	if (end - at == USUAL_OPTIONS_BYTES && bytes_get32(at) == USUAL_OPTIONS) {
+	if (end - at == TCP_USUAL_OPTIONS_BYTES && bytes_get32(at) == TCP_USUAL_OPTIONS) {
 		segment->has_timestamp = 1;
 		segment->timestamp = bytes_get32(at + 4);
 		segment->timestamp_echo = bytes_get32(at + 8);

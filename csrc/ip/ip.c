@@ -1,7 +1,5 @@
 #include "ip/ip.h"
 
-#define HOP_LIMIT 64 /* RFC 1700; RFC 1122, 3.2.1.7 */
-
 uint32_t ip_take_cell(struct stack *stack)
 {
 	uint32_t index = stack_take_cell(stack);
@@ -13,11 +11,13 @@ uint32_t ip_take_cell(struct stack *stack)
 	return index;
 }
 
-static void put_on_list(struct stack *stack, uint32_t index)
+void ip_send_packet(struct stack *stack, uint32_t index, uint32_t interface)
 {
 	struct stack_output *output = &stack->output;
+	struct cell *cell = stack_cell(stack, index);
 
-	stack_cell(stack, index)->next = CELL_NONE;
+	cell->sequence = interface;
+	cell->next = CELL_NONE;
 	if (output->last == CELL_NONE)
 		output->first = index;
 	else
@@ -32,13 +32,11 @@ void ip_send(struct stack *stack, uint32_t index, struct packet *packet, uint32_
 	uint32_t header = ip_header_bytes(&packet->destination);
 
 	packet->payload_bytes = cell->bytes;
-	if (!packet->hop_limit)
-		packet->hop_limit = HOP_LIMIT;
+	packet->hop_limit = ip_hop_limit(packet->hop_limit);
 	cell->offset = (uint16_t)(cell->offset - header);
 	cell->bytes = (uint16_t)(cell->bytes + header);
-	cell->sequence = interface;
 	packet_build(stack_cell_bytes(stack, index) + cell->offset, packet, (uint16_t)stack->output.identification++);
-	put_on_list(stack, index);
+	ip_send_packet(stack, index, interface);
 }
 
 uint32_t ip_next_packet(struct stack *stack)

@@ -11,7 +11,7 @@ static uint32_t least(uint32_t one, uint32_t other)
 }
 
 /* Bytes of a cell that lie in it, whatever its facts say. */
-static uint32_t cell_bytes(const struct cell *cell)
+static inline uint32_t cell_bytes(const struct cell *cell)
 {
 	uint32_t offset = load_relaxed(&cell->offset), bytes = load_relaxed(&cell->bytes);
 
@@ -25,33 +25,19 @@ static const uint8_t *cell_from(const struct stack *stack, uint32_t index)
 
 /* -- the writer ----------------------------------------------------------------------------------------------------------- */
 
-/* The cell's bytes and link are whole before it can be found. */
-static void append_cell(struct stack *stack, struct byte_queue *queue, uint32_t index)
-{
-	store_relaxed(&stack_cell(stack, index)->next, CELL_NONE);
-	if (queue->last)
-		store_release(&stack_cell(stack, queue->last)->next, index);
-	else
-		store_release(&queue->begin, index);
-	queue->last = index;
-}
-
-/* Bytes that still go into the last cell. */
-static uint32_t room_in_last(const struct stack *stack, const struct byte_queue *queue)
-{
-	const struct cell *cell = stack_cell(stack, queue->last);
-
-	return queue->last ? CELL_BYTES - least(CELL_BYTES, (uint32_t)cell->offset + cell->bytes) : 0;
-}
-
-/* Into the last cell, which has room. */
-static void add(struct stack *stack, struct byte_queue *queue, const uint8_t *from, uint32_t bytes)
+/* As much as goes into the last cell; how much. `at_least`: less is not done at all. */
+static inline uint32_t add(struct stack *stack, struct byte_queue *queue, const uint8_t *from, uint32_t bytes,
+                           uint32_t at_least)
 {
 	struct cell *cell = stack_cell(stack, queue->last);
+	uint32_t end = (uint32_t)cell->offset + cell->bytes, done = least(bytes, CELL_BYTES - least(CELL_BYTES, end));
 
-	memcpy(stack_cell_bytes(stack, queue->last) + cell->offset + cell->bytes, from, bytes);
-	store_relaxed(&cell->bytes, (uint16_t)(cell->bytes + bytes));
-	store_release(&queue->written, queue->written + bytes);
+	if (!queue->last || done < at_least)
+		return 0;
+	memcpy(stack_cell_bytes(stack, queue->last) + end, from, done);
+	store_relaxed(&cell->bytes, (uint16_t)(cell->bytes + done));
+	store_release(&queue->written, queue->written + done);
+	return done;
 }
 
 static int add_empty_cell(struct stack *stack, struct byte_queue *queue)
@@ -64,7 +50,7 @@ static int add_empty_cell(struct stack *stack, struct byte_queue *queue)
 	cell = stack_cell(stack, index);
 	cell->offset = CELL_HEADROOM_BYTES;
 	cell->bytes = 0;
-	append_cell(stack, queue, index);
+	byte_queue_append(stack, queue, index, cell, 0);
 	return 1;
 }
 
@@ -73,28 +59,24 @@ uint32_t byte_queue_write(struct stack *stack, struct byte_queue *queue, const u
 	uint32_t done = 0;
 
 	while (done < bytes) {
-		uint32_t part = least(bytes - done, room_in_last(stack, queue));
+		uint32_t part = add(stack, queue, from + done, bytes - done, 1);
 
-		if (part)
-			add(stack, queue, from + done, part);
-		else if (!add_empty_cell(stack, queue))
+		if (!part && !add_empty_cell(stack, queue))
 			break;
 		done += part;
 	}
 	return done;
 }
 
-void byte_queue_put_cell(struct stack *stack, struct byte_queue *queue, uint32_t index)
+void byte_queue_share_cell(struct stack *stack, struct byte_queue *queue, uint32_t index)
 {
-	uint32_t bytes = cell_bytes(stack_cell(stack, index));
+	struct cell *cell = stack_cell(stack, index);
+	uint32_t bytes = cell_bytes(cell);
 
-	if (bytes <= COPIED_MAX && bytes <= room_in_last(stack, queue)) {
-		add(stack, queue, cell_from(stack, index), bytes);
+	if (bytes <= COPIED_MAX && add(stack, queue, cell_from(stack, index), bytes, bytes))
 		stack_give_back(stack, index);
-		return;
-	}
-	append_cell(stack, queue, index);
-	store_release(&queue->written, queue->written + bytes);
+	else
+		byte_queue_append(stack, queue, index, cell, bytes);
 }
 
 /* -- the reader ----------------------------------------------------------------------------------------------------------- */

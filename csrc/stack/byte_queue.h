@@ -35,8 +35,27 @@ static inline uint32_t byte_queue_count(const struct byte_queue *queue)
 
 /* The writer. Copies up to `bytes` from `from`; how many: fewer where cells are short. */
 uint32_t byte_queue_write(struct stack *stack, struct byte_queue *queue, const uint8_t *from, uint32_t bytes);
-/* The writer. The cell with its bytes becomes the last of the queue, or is copied behind the last one and given back. */
-void byte_queue_put_cell(struct stack *stack, struct byte_queue *queue, uint32_t index);
+/* The writer. The cell with its bytes becomes the last of the queue. Its bytes and its link are whole before it can be found. */
+static inline void byte_queue_append(struct stack *stack, struct byte_queue *queue, uint32_t index, struct cell *cell,
+                                     uint32_t bytes)
+{
+	store_relaxed(&cell->next, CELL_NONE);
+	store_release(queue->last ? &stack_cell(stack, queue->last)->next : &queue->begin, index);
+	queue->last = index;
+	store_release(&queue->written, queue->written + bytes);
+}
+
+/* The writer. Few bytes are copied behind the last cell's, and their own is given back; many as byte_queue_append. */
+void byte_queue_share_cell(struct stack *stack, struct byte_queue *queue, uint32_t index);
+
+/* The writer. The cell keeps its bytes while cells are plenty. */
+static inline void byte_queue_put_cell(struct stack *stack, struct byte_queue *queue, uint32_t index, struct cell *cell)
+{
+	if (unlikely(stack_is_short(stack, RESERVE_WHOLE_CELLS)))
+		byte_queue_share_cell(stack, queue, index);
+	else
+		byte_queue_append(stack, queue, index, cell, cell->bytes);
+}
 
 /* The reader. Copies up to `bytes` bytes from `offset` bytes behind `read`, which stay; how many. */
 uint32_t byte_queue_peek(const struct stack *stack, const struct byte_queue *queue, uint32_t offset, uint8_t *to,

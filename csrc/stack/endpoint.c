@@ -113,13 +113,6 @@ void endpoint_leave(struct stack *stack, uint32_t index)
 	endpoint->hash_next = 0;
 }
 
-static int is_connection(const struct endpoint *one, uint8_t protocol, const struct address *local, uint16_t local_port,
-                         const struct address *remote, uint16_t remote_port)
-{
-	return one->local_port == local_port && one->remote_port == remote_port && one->protocol == protocol &&
-	       address_equal(&one->remote, remote) && address_equal(&one->local, local);
-}
-
 uint32_t endpoint_connected(const struct stack *stack, uint8_t protocol, const struct address *local,
                             uint16_t local_port, const struct address *remote, uint16_t remote_port)
 {
@@ -128,7 +121,7 @@ uint32_t endpoint_connected(const struct stack *stack, uint8_t protocol, const s
 	for (uint32_t walked = 0; index && walked < stack->endpoints; walked++) {
 		const struct endpoint *one = endpoint_at(stack, index);
 
-		if (is_connection(one, protocol, local, local_port, remote, remote_port))
+		if (endpoint_is_connection(one, protocol, local, local_port, remote, remote_port))
 			return index;
 		index = one->hash_next;
 	}

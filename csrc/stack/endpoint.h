@@ -70,6 +70,13 @@ void endpoint_leave(struct stack *stack, uint32_t index);
 /* The one of exactly these ends; 0: none. `local` is the one that a packet is for. */
 uint32_t endpoint_connected(const struct stack *stack, uint8_t protocol, const struct address *local,
                             uint16_t local_port, const struct address *remote, uint16_t remote_port);
+static inline int endpoint_is_connection(const struct endpoint *one, uint8_t protocol, const struct address *local,
+                                         uint16_t local_port, const struct address *remote, uint16_t remote_port)
+{
+	return one->local_port == local_port && one->remote_port == remote_port && one->protocol == protocol &&
+	       address_equal(&one->remote, remote) && address_equal(&one->local, local);
+}
+
 /* The one bound to `port` that fits `local` best: its own address before an unspecified one. 0: none. */
 uint32_t endpoint_bound(const struct stack *stack, uint8_t protocol, const struct address *local, uint16_t port);
 /* Whether another one has this address and port, so that binding to it is EADDRINUSE. */

@@ -81,6 +81,8 @@ struct stack {
 	uint32_t free_endpoint; /* a list, linked by endpoint.next; 0: none */
 	uint32_t free_endpoints;
 	uint32_t busy_with; /* the endpoint that the lock's holder is changing; 0: none */
+	uint32_t latest; /* the connection that the last expected segment was for (tcp/expected.c); 0: none */
+	uint32_t postponed; /* the one that has not been asked yet what it has to send, for more may come; 0: none */
 	uint32_t address_count;
 	struct address addresses[STACK_ADDRESSES_MAX]; /* whose packets are ours; none at all: everybody's */
 	struct stack_output output;
@@ -133,6 +135,7 @@ static inline uint32_t stack_take_cell(struct stack *stack)
 /* Who may take how many of the last cells: a part of all that stays free for those that come after in this list. So bytes that
  * wait to be sent, or to be read, never take what is needed to send and to hear of them. */
 enum stack_reserve {
+	RESERVE_WHOLE_CELLS = 2, /* small segments that keep a whole cell each */
 	RESERVE_SEND = 4, /* what programs send: a quarter stays free */
 	RESERVE_OUT_OF_ORDER = 8, /* segments before their turn, and datagrams */
 	RESERVE_IN_ORDER = 16 /* segments in their turn; packets that are built, or only looked at, take the rest */

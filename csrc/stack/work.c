@@ -1,8 +1,6 @@
 /* Who pushes looks at the lock afterwards; who lets go of the lock looks at the list afterwards: one of the two sees the other. */
 #include "stack/work.h"
 
-#include "base/lock.h"
-
 void work_make(struct work *work, struct work_node *nodes, uint32_t count)
 {
 	*work = (struct work){.first = WORK_NONE, .count = count};
@@ -34,18 +32,11 @@ static void empty_list(struct work *work, struct work_node *nodes, work_serve *s
 		}
 }
 
-void work_release(struct work *work, struct work_node *nodes, work_serve *serve, void *of)
+void work_do_left(struct work *work, struct work_node *nodes, work_serve *serve, void *of)
 {
-	do {
+	do
 		empty_list(work, nodes, serve, of);
-		lock_release(&work->lock);
-		cpu_fence();
-	} while (load_relaxed(&work->first) != WORK_NONE && lock_try(&work->lock));
-}
-
-int work_hold(struct work *work)
-{
-	return lock_acquire(&work->lock);
+	while (!work_let_go(work) && lock_try(&work->lock));
 }
 
 int work_leave(struct work *work, struct work_node *nodes, uint32_t index, work_serve *serve, void *of)

@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "base/lock.h"
+
 #define WORK_NONE 0xffffffffu
 
 /* Of each socket. */
@@ -32,8 +34,26 @@ void work_make(struct work *work, struct work_node *nodes, uint32_t count);
 int work_leave(struct work *work, struct work_node *nodes, uint32_t index, work_serve *serve, void *of);
 
 /* For what must have the lock itself: waits for it. 1: its holder had died, and what it was about is to be repaired first. */
-int work_hold(struct work *work);
-/* Does what others left meanwhile, and lets go. */
-void work_release(struct work *work, struct work_node *nodes, work_serve *serve, void *of);
+static inline int work_hold(struct work *work)
+{
+	return lock_acquire(&work->lock);
+}
+
+/* Lets go. 0: somebody has left work meanwhile. */
+static inline int work_let_go(struct work *work)
+{
+	lock_release_fenced(&work->lock);
+	return likely(load_relaxed(&work->first) == WORK_NONE);
+}
+
+/* Does what others left, and lets go. */
+void work_do_left(struct work *work, struct work_node *nodes, work_serve *serve, void *of);
+
+/* The same, quick when there is nothing. */
+static inline void work_release(struct work *work, struct work_node *nodes, work_serve *serve, void *of)
+{
+	if (unlikely(load_relaxed(&work->first) != WORK_NONE) || (unlikely(!work_let_go(work)) && lock_try(&work->lock)))
+		work_do_left(work, nodes, serve, of);
+}
 
 #endif

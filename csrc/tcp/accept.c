@@ -37,13 +37,10 @@ int accept_timestamp(const struct stack *stack, const struct tcp *tcp, const str
 	       stack->now_ns - tcp->ts_recent_at_ns > TIMESTAMP_OUTDATED_NS;
 }
 
-/* RFC 7323, 4.3 (2) and 5.3, R3. */
-void accept_note_timestamp(const struct stack *stack, struct tcp *tcp, const struct segment *segment)
+static void note_timestamp(const struct stack *stack, struct tcp *tcp, const struct segment *segment)
 {
-	if (!tcp->has_timestamps || !segment->has_timestamp || seq_after(segment->sequence, tcp->last_ack))
-		return;
-	tcp->ts_recent = segment->timestamp;
-	tcp->ts_recent_at_ns = stack->now_ns;
+	if (tcp->has_timestamps && segment->has_timestamp)
+		accept_take_timestamp(stack, tcp, segment->sequence, segment->timestamp);
 }
 
 /* -- sequence ------------------------------------------------------------------------------------------------------------- */
@@ -83,7 +80,7 @@ static void refuse(struct arrival *arrival)
 	}
 	/* Its timestamp is to be echoed, or its sender would take the time until it sent again for a round trip (RFC 7323, 4.3, 2) */
 	if (accept_timestamp(stack, tcp, segment))
-		accept_note_timestamp(stack, tcp, segment);
+		note_timestamp(stack, tcp, segment);
 	stack_count(stack, STACK_duplicates);
 	if (segment->payload_bytes)
 		reassemble_note_duplicate(tcp, segment->sequence, end);
@@ -130,7 +127,7 @@ int accept_sequence(struct arrival *arrival)
 		return 0;
 	}
 	if (is_acceptable(tcp, segment)) {
-		accept_note_timestamp(stack, tcp, segment);
+		note_timestamp(stack, tcp, segment);
 		return 1;
 	}
 	if (is_probe(tcp, segment)) {

@@ -19,12 +19,7 @@ static int update_window(struct tcp *tcp, const struct segment *segment)
 
 	if (!tells_window(tcp, segment))
 		return 0;
-	tcp->snd_wnd = window;
-	tcp->snd_wnd_max = tcp_most(tcp->snd_wnd_max, window);
-	tcp->snd_wl1 = segment->sequence;
-	tcp->snd_wl2 = segment->acknowledgement;
-	if (window)
-		persist_end(tcp);
+	acknowledged_window(tcp, segment->sequence, segment->acknowledgement, window);
 	return window != before;
 }
 
@@ -36,13 +31,13 @@ static uint32_t bytes_until(const struct tcp *tcp, uint32_t acknowledgement)
 	return end - tcp->snd_una;
 }
 
-static void advance(struct stack *stack, struct tcp *tcp, const struct segment *segment)
+void acknowledged_advance(struct stack *stack, struct tcp *tcp, uint32_t acknowledgement, uint32_t echo)
 {
-	uint32_t bytes = segment->acknowledgement - tcp->snd_una;
+	uint32_t bytes = acknowledgement - tcp->snd_una;
 
-	rtt_acknowledged(stack, tcp, segment);
-	byte_queue_take(stack, &tcp->sent_bytes, NULL, bytes_until(tcp, segment->acknowledgement));
-	tcp->snd_una = segment->acknowledgement;
+	rtt_acknowledged(stack, tcp, acknowledgement, echo);
+	byte_queue_take(stack, &tcp->sent_bytes, NULL, bytes_until(tcp, acknowledgement));
+	tcp->snd_una = acknowledgement;
 	tcp->retries = 0;
 	tcp->unanswered_since_ns = tcp_flight(tcp) ? stack->now_ns : 0;
 	if (tcp->has_urgent_out && !seq_before(tcp->snd_una, tcp->snd_up))
@@ -72,7 +67,8 @@ void acknowledged_segment(struct arrival *arrival)
 
 	tcp->probes_unanswered = 0;
 	if (seq_after(segment->acknowledgement, tcp->snd_una))
-		advance(stack, tcp, segment);
+		acknowledged_advance(stack, tcp, segment->acknowledgement,
+		                     segment->has_timestamp ? segment->timestamp_echo : 0);
 	else if (is_duplicate(tcp, segment, window_moved, has_news))
 		recover_duplicate(stack, tcp);
 	if (tcp_fin_is_out(tcp) && tcp->snd_una == tcp->snd_nxt)

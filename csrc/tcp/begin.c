@@ -88,6 +88,7 @@ void begin_peer_numbers(struct tcp *tcp, const struct segment *segment)
 	tcp->rcv_wnd_max = tcp_least(tcp->options.receive_bytes, SYN_WINDOW_MAX);
 	tcp->rcv_adv = tcp->rcv_nxt + tcp->rcv_wnd_max;
 	tcp->snd_wnd = tcp->snd_wnd_max = segment->window;
+	tcp->is_window_closed = !tcp->snd_wnd;
 	tcp->snd_wl1 = segment->sequence;
 	tcp->snd_wl2 = tcp->iss;
 }

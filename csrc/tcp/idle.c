@@ -6,15 +6,6 @@
 
 #define NS_PER_MS 1000000ull
 
-/* Anything acceptable from the peer. */
-void idle_heard(const struct stack *stack, struct tcp *tcp)
-{
-	tcp->heard_at_ns = stack->now_ns;
-	tcp->keepalive_unanswered = 0;
-	tcp->soft_error = 0;
-	mtu_try_larger(stack, tcp);
-}
-
 void idle_keepalive_begin(struct stack *stack, struct tcp *tcp)
 {
 	if (tcp->options.keepalive)

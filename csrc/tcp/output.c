@@ -146,11 +146,17 @@ static int may_send_data(const struct tcp *tcp)
 	return tcp_is_synchronized(tcp) && tcp->state != STATE_TIME_WAIT && tcp->state != STATE_FIN_WAIT_2;
 }
 
+/* Nothing is lost, and all that the program has given is out. */
+static int has_nothing(const struct tcp *tcp)
+{
+	return !tcp->recovery && !tcp->send_closed && tcp->snd_nxt == tcp_send_end(tcp);
+}
+
 void output_all(struct stack *stack, struct tcp *tcp)
 {
 	if (tcp->state <= STATE_LISTEN)
 		return;
-	if (may_send_data(tcp)) {
+	if (may_send_data(tcp) && !has_nothing(tcp)) {
 		while (send_next(stack, tcp))
 			;
 		retransmit_begin(stack, tcp);

@@ -69,11 +69,11 @@ void reassemble_fill_sacks(struct tcp *tcp, struct segment *segment)
 /* A cell's bytes, which are the next, into the queue; the cell with them. */
 static void take(struct stack *stack, struct tcp *tcp, uint32_t index)
 {
-	uint32_t bytes = stack_cell(stack, index)->bytes;
+	struct cell *cell = stack_cell(stack, index);
 
-	tcp->rcv_nxt += bytes;
-	if (bytes)
-		byte_queue_put_cell(stack, &tcp->received_bytes, index);
+	tcp->rcv_nxt += cell->bytes;
+	if (cell->bytes)
+		byte_queue_put_cell(stack, &tcp->received_bytes, index, cell);
 	else
 		stack_give_back(stack, index);
 	endpoint_changed(&tcp->end);

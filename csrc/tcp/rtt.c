@@ -62,20 +62,20 @@ void rtt_forget_timed(struct tcp *tcp)
 }
 
 /* RFC 7323, 4.3: the echo is of the segment that moved the window, sent again or not. */
-static void sample_timestamp(const struct stack *stack, struct tcp *tcp, const struct segment *segment)
+static void sample_timestamp(const struct stack *stack, struct tcp *tcp, uint32_t echo)
 {
-	uint32_t ticks = emit_clock(stack, tcp) - segment->timestamp_echo;
+	uint32_t ticks = emit_clock(stack, tcp) - echo;
 
-	if (tcp->has_timestamps && segment->has_timestamp && segment->timestamp_echo && ticks < TIMESTAMP_TICKS_MAX)
+	if (tcp->has_timestamps && echo && ticks < TIMESTAMP_TICKS_MAX)
 		rtt_sample(stack, tcp, ticks * NS_PER_MS);
 }
 
-/* Before snd_una moves. */
-void rtt_acknowledged(const struct stack *stack, struct tcp *tcp, const struct segment *segment)
+/* Before snd_una moves. `echo`: the segment's TSecr; 0: it has none. */
+void rtt_acknowledged(const struct stack *stack, struct tcp *tcp, uint32_t acknowledgement, uint32_t echo)
 {
 	if (!tcp->timed_at_ns) {
-		sample_timestamp(stack, tcp, segment);
-	} else if (!seq_before(segment->acknowledgement, tcp->timed_end)) {
+		sample_timestamp(stack, tcp, echo);
+	} else if (!seq_before(acknowledgement, tcp->timed_end)) {
 		rtt_sample(stack, tcp, stack->now_ns - tcp->timed_at_ns);
 		tcp->timed_at_ns = 0;
 	}

@@ -14,6 +14,11 @@ struct arrival {
 	uint32_t cell; /* 0: its bytes have been taken over */
 };
 
+/* expected.c: the short way of the segment that is expected, which begins at `from` in cell `index`. 1: it was one, and the cell is taken over, but what its
+ * connection has to send may wait for expected_finish, which whoever has the lock calls before anything else; 0: nothing was changed */
+int expected_receive(struct stack *stack, uint32_t index, struct cell *cell, const uint8_t *from);
+void expected_finish(struct stack *stack);
+
 /* receive.c: from a packet to its connection */
 void tcp_receive(struct stack *stack, uint32_t cell, const struct packet *packet);
 
@@ -26,7 +31,6 @@ void accept_reset(struct arrival *arrival);
 int accept_syn(struct arrival *arrival);
 int accept_acknowledgement(struct arrival *arrival);
 int accept_timestamp(const struct stack *stack, const struct tcp *tcp, const struct segment *segment);
-void accept_note_timestamp(const struct stack *stack, struct tcp *tcp, const struct segment *segment);
 void accept_challenge(struct stack *stack, struct tcp *tcp);
 
 /* reassemble.c: bytes into the queue, or kept until earlier ones come */
@@ -48,6 +52,7 @@ void delay_expired(struct stack *stack, struct tcp *tcp);
 
 /* acknowledged.c: what an acceptable ACK ends, measures and allows */
 void acknowledged_segment(struct arrival *arrival);
+void acknowledged_advance(struct stack *stack, struct tcp *tcp, uint32_t acknowledgement, uint32_t echo);
 
 /* recover.c: what is lost, and what is sent again */
 void recover_begin(struct tcp *tcp);
@@ -70,7 +75,7 @@ void rtt_begin(struct tcp *tcp);
 void rtt_sample(const struct stack *stack, struct tcp *tcp, uint64_t rtt_ns);
 void rtt_time_segment(const struct stack *stack, struct tcp *tcp, uint32_t end);
 void rtt_forget_timed(struct tcp *tcp);
-void rtt_acknowledged(const struct stack *stack, struct tcp *tcp, const struct segment *segment);
+void rtt_acknowledged(const struct stack *stack, struct tcp *tcp, uint32_t acknowledgement, uint32_t echo);
 uint64_t rtt_timeout_ns(const struct tcp *tcp, uint32_t backed_off);
 
 /* timer.c: a connection's deadlines */
@@ -138,7 +143,6 @@ void tcp_receive_error(struct stack *stack, const struct icmp_error *error);
 void mtu_try_larger(const struct stack *stack, struct tcp *tcp);
 
 /* idle.c: keepalive, user timeout, the end of waiting states */
-void idle_heard(const struct stack *stack, struct tcp *tcp);
 void idle_keepalive_begin(struct stack *stack, struct tcp *tcp);
 void idle_keepalive_expired(struct stack *stack, struct tcp *tcp);
 int idle_user_timeout_is_over(const struct stack *stack, const struct tcp *tcp);
@@ -149,5 +153,39 @@ void urgent_arrived(struct arrival *arrival);
 void urgent_forget_passed(struct tcp *tcp);
 void urgent_send(struct tcp *tcp, uint32_t end);
 void urgent_fill(const struct tcp *tcp, struct segment *segment);
+
+/* -- what the way of every byte has too, in the callers' own code ---------------------------------------------------------- */
+
+/* RFC 7323, 4.3 (2) and 5.3, R3. */
+static inline void accept_take_timestamp(const struct stack *stack, struct tcp *tcp, uint32_t sequence,
+                                         uint32_t timestamp)
+{
+	if (seq_after(sequence, tcp->last_ack))
+		return;
+	tcp->ts_recent = timestamp;
+	tcp->ts_recent_at_ns = stack->now_ns;
+}
+
+/* The peer's window is known from a segment of this sequence and acknowledgement (SND.WL1, SND.WL2). */
+static inline void acknowledged_window(struct tcp *tcp, uint32_t sequence, uint32_t acknowledgement, uint32_t window)
+{
+	if (unlikely(!tcp->snd_wnd && window))
+		persist_end(tcp);
+	tcp->snd_wnd = window;
+	tcp->is_window_closed = !window;
+	tcp->snd_wnd_max = tcp_most(tcp->snd_wnd_max, window);
+	tcp->snd_wl1 = sequence;
+	tcp->snd_wl2 = acknowledgement;
+}
+
+/* Anything acceptable from the peer. */
+static inline void idle_heard(const struct stack *stack, struct tcp *tcp)
+{
+	tcp->heard_at_ns = stack->now_ns;
+	tcp->keepalive_unanswered = 0;
+	tcp->soft_error = 0;
+	if (unlikely(tcp->path_mtu_lowered_s))
+		mtu_try_larger(stack, tcp);
+}
 
 #endif

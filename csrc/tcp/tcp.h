@@ -67,9 +67,15 @@ struct tcp_options {
 struct tcp {
 	struct endpoint end;
 
-	/* What it is, and what the program has said */
+	/* What it is, and what the program has said. The first eight are looked at together: tcp_is_quiet */
 	uint8_t state; /* enum tcp_state. Read by anybody */
 	uint8_t is_detached; /* the program has closed it: nobody reads, and the slot is free when all is done */
+	uint8_t recovery; /* enum recovery */
+	uint8_t sacked_count; /* of `sacked` */
+	uint8_t has_urgent_out; /* snd_up counts */
+	uint8_t has_urgent_in; /* rcv_up counts: the urgent byte has not been passed. Read by the program's side */
+	uint8_t has_duplicate; /* `duplicate` is to be told first (RFC 2883) */
+	uint8_t is_window_closed; /* snd_wnd is 0 */
 	uint8_t send_closed; /* the program has said that nothing more will come. Read by the program's side */
 	uint8_t receive_closed; /* and that it reads no more */
 	uint8_t fin_received; /* rcv_nxt is behind the peer's FIN. Read by the program's side */
@@ -99,7 +105,6 @@ struct tcp {
 	uint32_t snd_wnd_max; /* the largest that the peer has offered: MAX.SND.WND of RFC 5961 */
 	uint32_t snd_up; /* behind the last urgent byte */
 	uint32_t small_end; /* behind the last segment that was not full (Minshall's Nagle; RFC 9293, 3.7.4) */
-	uint8_t has_urgent_out; /* snd_up counts */
 	uint8_t is_overridden; /* the wait of a small segment is over: it goes now */
 	uint8_t is_cwnd_limited; /* cwnd held new data back when we last looked */
 	uint8_t probes; /* of a window that is closed: how many */
@@ -128,10 +133,8 @@ struct tcp {
 	uint32_t high_rxt; /* RFC 6675: retransmitted up to here in this recovery */
 	uint32_t lost_until; /* after a timeout: everything before is lost */
 	uint32_t duplicates; /* RFC 5681: duplicate acknowledgements in a row */
-	uint8_t recovery; /* enum recovery */
 	uint8_t is_rescued; /* RFC 6675, NextSeg, rule 4: once */
 	uint8_t must_retransmit; /* the first of a recovery, whatever cwnd says */
-	uint8_t sacked_count;
 	struct segment_sack sacked[SACKED_MAX]; /* ascending, apart from each other, all behind snd_una */
 
 	/* Receiving */
@@ -144,10 +147,8 @@ struct tcp {
 	uint32_t ts_offset; /* added to our clock: nobody learns when the machine started */
 	uint64_t ts_recent_at_ns;
 	uint32_t rcv_up; /* the peer's urgent byte is the one before */
-	uint8_t has_urgent_in; /* rcv_up counts: the urgent byte has not been passed. Read by the program's side */
 	uint8_t urgent_taken; /* the program has it. Written by the program's side */
 	uint8_t received_count;
-	uint8_t has_duplicate; /* `duplicate` is to be told first (RFC 2883) */
 	uint32_t waiting_first; /* cells out of order, ascending by sequence; 0: none */
 	uint32_t waiting_last;
 	uint32_t waiting_cells;
@@ -225,6 +226,16 @@ static inline uint32_t tcp_flight(const struct tcp *tcp)
 {
 	return tcp->snd_nxt - tcp->snd_una;
 }
+
+/* Established, and nothing unusual: nothing lost in either direction, nobody closing, nothing urgent, the window open. */
+static inline int tcp_is_quiet(const struct tcp *tcp)
+{
+	uint64_t first;
+
+	memcpy(&first, &tcp->state, sizeof(first));
+	return first == STATE_ESTABLISHED && !tcp->waiting_first && !tcp->duplicates;
+}
+_Static_assert(offsetof(struct tcp, is_window_closed) == offsetof(struct tcp, state) + 7, "what tcp_is_quiet looks at");
 
 static inline int tcp_is_synchronized(const struct tcp *tcp)
 {

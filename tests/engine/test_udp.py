@@ -32,7 +32,7 @@ def carry(source: Stack, to: Stack, interface: int = 0) -> list[bytes]:
     packets = []
     while (packet := source.transmit()) is not None:
         packets.append(packet)
-        to.receive(packet, interface)
+        to.receive(packet, interface=interface)
     return packets
 
 

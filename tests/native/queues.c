@@ -46,7 +46,7 @@ static void write_cell(struct byte_queue *queue, uint32_t *written, uint32_t byt
 	stack_cell(stack, index)->offset = CELL_HEADROOM_BYTES;
 	stack_cell(stack, index)->bytes = (uint16_t)bytes;
 	fill(stack_cell_bytes(stack, index) + CELL_HEADROOM_BYTES, *written, bytes);
-	byte_queue_put_cell(stack, queue, index);
+	byte_queue_put_cell(stack, queue, index, stack_cell(stack, index));
 	*written += bytes;
 }
 

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 from tests.script.runner import ADDRESSES, Mismatch, run
@@ -106,7 +108,10 @@ def found_by_tests(library: Path) -> str | None:
 
 
 def find(fault: Fault) -> str | None:
-    """What finds the fault; None: nothing does."""
+    """What finds the fault; None: nothing does. The scripts run in a process of their own: one process has room for
+    the thread-local memory of some fifty libraries only."""
     with tempfile.TemporaryDirectory(prefix="byway-fault-") as place:
         library = build(fault, Path(place))
-        return found_by_scripts(library) or found_by_tests(library)
+        with ProcessPoolExecutor(1, mp_context=get_context("fork")) as pool:
+            found = pool.submit(found_by_scripts, library).result()
+        return found or found_by_tests(library)

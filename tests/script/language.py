@@ -113,10 +113,11 @@ def parse_line(number: int, text: str) -> Line:
 
 
 def build_options(text: str, stack_isn: int) -> bytes:
-    """The bytes of `mss 1460,sackOK,TS 1 0,nop,wscale 7,sack 1:2 3:4,raw 1e04abcd`; padded. SACK counts from the
-    stack's first."""
-    built = b""
-    for option in filter(None, text.split(",")):
+    """The bytes of `mss 1460,sackOK,TS 1 0,nop,wscale 7,sack 1:2 3:4,raw 1e04abcd`; padded, and timestamps alone
+    before them, as most stacks have it. SACK counts from the stack's first."""
+    options = [option for option in text.split(",") if option]
+    built = b"\x01\x01" if [option.split()[0] for option in options] == ["TS"] else b""
+    for option in options:
         name, *values = option.split()
         if name == "mss":
             built += struct.pack(">BBH", 2, 4, int(values[0]))

@@ -49,6 +49,7 @@ class Runner:
         self.stack = Stack(BEGINS_NS, library=library, **settings)
         self.free = (self.stack.free_cells, self.stack.free_endpoints)
         self.sockets: dict[str, Socket] = {}
+        self.gathered: list[bytes] = []  # packets of the peer that come with the next one
         self.sent: list[tuple[int, bytes]] = []  # packets of the stack that no line has spoken of yet
         self.stack_isn = 0
         self.pattern = Pattern(1)
@@ -92,7 +93,8 @@ class Runner:
         self.pass_time(self.stack.now_ns + line.wait_ns)
         if line.verb not in ("state", "info", "count", "isn"):
             self.expect_silence("before this line")
-        handler: Callable[[Line], None] = getattr(self, f"do_{'receive' if line.verb == '<' else line.verb}")
+        verb = {"<": "receive", "<<": "gather"}.get(line.verb, line.verb)
+        handler: Callable[[Line], None] = getattr(self, f"do_{verb}")
         handler(line)
         self.collect()
 
@@ -161,7 +163,13 @@ class Runner:
             raise Mismatch(f"the bytes from {begin} are not those that were written")
 
     def do_receive(self, line: Line) -> None:
-        segment = parse_segment(line.text[2:])
+        self.do_gather(line)
+        self.stack.receive(*self.gathered)
+        self.gathered.clear()
+
+    def do_gather(self, line: Line) -> None:
+        """`<< SEGMENT`: comes together with the next one."""
+        segment = parse_segment(line.text.lstrip("<").strip())
         payload = self.pattern.at(segment.begin - 1, segment.length) if segment.length else b""
         options = build_options(segment.options or "", self.stack_isn)
         ack = ((segment.ack or 0) + self.stack_isn) & 0xFFFFFFFF if segment.ack is not None else 0
@@ -178,15 +186,15 @@ class Runner:
             0,
             segment.urgent or 0,
         )
-        self.inject(wire.TCP, header + options + payload, 16, damaged=segment.more == "bad")
+        self.gathered.append(self.packet(wire.TCP, header + options + payload, 16, damaged=segment.more == "bad"))
 
-    def inject(self, protocol: int, transport: bytes, checksum_at: int, *, damaged: bool = False) -> None:
+    def packet(self, protocol: int, transport: bytes, checksum_at: int, *, damaged: bool = False) -> bytes:
         source, destination = (ipaddress.ip_address(text).packed for text in (self.peer, self.own))
         pseudo = source + destination + struct.pack(">II", len(transport), protocol)
         check = wire.checksum(pseudo + transport) ^ damaged
         transport = transport[:checksum_at] + check.to_bytes(2, "big") + transport[checksum_at + 2 :]
         build = wire.ipv4 if len(source) == 4 else wire.ipv6
-        self.stack.receive(build(source, destination, protocol, transport))
+        return build(source, destination, protocol, transport)
 
     # -- calls --------------------------------------------------------------------------------------------------------
 
@@ -370,7 +378,7 @@ class Runner:
             ">BBHHH" if len(own) == 4 else ">BBHI", *map(int, line.words[1:3]), 0, *self.rest(values, own)
         )
         if len(own) == 16:
-            self.inject(wire.ICMPV6, head + quote, 2)
+            self.stack.receive(self.packet(wire.ICMPV6, head + quote, 2))
             return
         message = head + quote
         message = message[:2] + wire.checksum(message).to_bytes(2, "big") + message[4:]

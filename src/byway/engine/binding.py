@@ -85,7 +85,7 @@ CALLS: dict[str, tuple[object, list[object]]] = {
     "stack_make": (c_int, [c_void_p, c_uint64, POINTER(Settings), c_uint64]),
     "stack_check": (c_int, [c_void_p, c_uint64]),
     "stack_add_address": (c_int, [_STACK, POINTER(Address)]),
-    "stack_receive": (c_int, [_STACK, c_char_p, c_uint32, c_uint32, c_uint64]),
+    "stack_receive": (c_uint32, [_STACK, c_char_p, POINTER(c_uint32), c_uint32, c_uint32, c_uint64]),
     "stack_run_timers": (c_uint64, [_STACK, c_uint64]),
     "stack_transmit": (c_int, [_STACK, c_void_p, c_uint32, POINTER(c_uint32)]),
     "stack_state": (c_int, [_STACK, c_uint32, POINTER(c_uint64)]),

@@ -95,9 +95,10 @@ class Stack:
     def add_address(self, address: str) -> None:
         checked(self.calls.stack_add_address(self.at, ctypes.byref(pack(address))))
 
-    def receive(self, packet: bytes, interface: int = 0) -> None:
-        """An IP packet has come. Without memory for it, it is lost."""
-        self.calls.stack_receive(self.at, packet, len(packet), interface, self.now_ns)
+    def receive(self, *packets: bytes, interface: int = 0) -> None:
+        """IP packets have come together. Those for which there is no memory are lost."""
+        lengths = (ctypes.c_uint32 * len(packets))(*map(len, packets))
+        self.calls.stack_receive(self.at, b"".join(packets), lengths, len(packets), interface, self.now_ns)
 
     def run_timers(self) -> int:
         """Does what is due; when to be called next, binding.NEVER: not before something else happens."""

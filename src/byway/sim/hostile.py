@@ -85,6 +85,11 @@ def draw_habits(random: Random, send_bytes: int) -> Habits:
     )
 
 
+def draw_gathering(random: Random) -> int:
+    """For how long a host gathers packets before it looks at them."""
+    return int(_sometimes(random, 0.3, 10 ** random.uniform(3, 6.5)))
+
+
 def draw_settings(random: Random, mtu: int) -> dict[str, int]:
     """What one host's stack is made with."""
     return {
@@ -113,9 +118,7 @@ class Network:
         self.watch = Watch(mtu)
         self.world.observers.append(self.watch)
         one, other = ("fd00::1", "fd00::2") if self.is_v6 else ("10.0.0.1", "10.0.0.2")
-        self.client = Host(self.world, one, library=library, **draw_settings(self.random, mtu))
-        self.server = Host(self.world, other, library=library, **draw_settings(self.random, mtu))
-        self.hosts = (self.client, self.server)
+        self.client, self.server = self.hosts = (self._host(one, mtu, library), self._host(other, mtu, library))
         self.free = [(host.stack.free_cells, host.stack.free_endpoints) for host in self.hosts]
         there, back = draw_conditions(self.random, mtu), draw_conditions(self.random, mtu)
         self.links = join(self.client, self.server, there, back)
@@ -124,6 +127,10 @@ class Network:
         self.pauses = 0
         self._port = FIRST_PORT
         self.listener = Server(self.server, 80, self._accepted, backlog=self.random.choice([1, 5, 128]))
+
+    def _host(self, address: str, mtu: int, library: str | None) -> Host:
+        settings = draw_settings(self.random, mtu)
+        return Host(self.world, address, library=library, gather_ns=draw_gathering(self.random), **settings)
 
     def _talk(self, host: Host, sock: TcpSocket, side: int) -> Talker:
         size = int(10 ** self.random.uniform(0, 5.7))

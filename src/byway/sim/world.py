@@ -70,9 +70,12 @@ class World:
 
 
 class Host:
-    """A machine: one stack with its addresses."""
+    """A machine: one stack with its addresses. Packets that reach it within `gather_ns` of the first are handed over
+    together, as adapters do it."""
 
-    def __init__(self, world: World, *addresses: str, library: str | None = None, **settings: int) -> None:
+    def __init__(
+        self, world: World, *addresses: str, library: str | None = None, gather_ns: int = 0, **settings: int
+    ) -> None:
         self.world = world
         self.addresses = addresses
         secret = (world.random.getrandbits(64), world.random.getrandbits(64))
@@ -80,6 +83,8 @@ class Host:
         for address in addresses:
             self.stack.add_address(address)
         self.programs: list[Program] = []
+        self.gather_ns = gather_ns
+        self._arrived: list[bytes] = []
         self._routes: dict[bytes, Link] = {}
         self._timer_ns = binding.NEVER
         world.hosts.append(self)
@@ -88,10 +93,19 @@ class Host:
         self._routes[ipaddress.ip_address(address).packed] = link
 
     def receive(self, packet: bytes) -> None:
-        for observer in self.world.observers:
-            observer.reaches(self, packet)
+        self._arrived.append(packet)
+        if not self.gather_ns:
+            self._hand_over()
+        elif len(self._arrived) == 1:
+            self.world.after(self.gather_ns, self._hand_over)
+
+    def _hand_over(self) -> None:
+        for packet in self._arrived:
+            for observer in self.world.observers:
+                observer.reaches(self, packet)
         self.stack.now_ns = self.world.now_ns
-        self.stack.receive(packet)
+        self.stack.receive(*self._arrived)
+        self._arrived.clear()
         self.settle()
 
     def settle(self) -> None:

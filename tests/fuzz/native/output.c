@@ -40,15 +40,17 @@ static void judge(const struct world *world, const uint8_t *from, uint32_t bytes
 
 void output_take(struct world *world, uint32_t most, int is_loop)
 {
-	static uint8_t packet[CELL_BYTES];
-	uint32_t interface;
+	static uint8_t packets[TAKEN_MAX * CELL_BYTES];
+	uint32_t lengths[TAKEN_MAX], count = 0, interface = 0;
+	uint8_t *to = packets;
 	int bytes;
 
 	if (!most || most > TAKEN_MAX)
 		most = TAKEN_MAX;
-	while (most-- && (bytes = byway_stack_transmit(world->stack, packet, sizeof(packet), &interface)) > 0) {
-		judge(world, packet, (uint32_t)bytes);
-		if (is_loop)
-			byway_stack_receive(world->stack, packet, (uint32_t)bytes, interface, world->now_ns);
+	while (count < most && (bytes = byway_stack_transmit(world->stack, to, CELL_BYTES, &interface)) > 0) {
+		judge(world, to, (uint32_t)bytes);
+		to += lengths[count++] = (uint32_t)bytes;
 	}
+	if (is_loop)
+		byway_stack_receive(world->stack, packets, lengths, count, interface, world->now_ns);
 }

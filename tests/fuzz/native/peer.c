@@ -42,9 +42,10 @@ static uint8_t arriving[CELL_BYTES];
 static void hand_in(struct world *world, const uint8_t *packet, size_t bytes, uint32_t interface)
 {
 	uint8_t *at = arriving + sizeof(arriving) - bytes;
+	uint32_t length = (uint32_t)bytes;
 
 	memmove(at, packet, bytes);
-	byway_stack_receive(world->stack, at, (uint32_t)bytes, interface, world->now_ns);
+	byway_stack_receive(world->stack, at, &length, 1, interface, world->now_ns);
 }
 
 /* The header of `packet` in front of the transport's part, which lies at TRANSPORT_AT. */
