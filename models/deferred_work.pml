@@ -1,7 +1,8 @@
 /* Work that is left for the holder of a stack's lock: docs/engine.md, section 3.
  *
- * Mirrors: each process has a socket. It makes work there (a cell in the ring), puts the socket on the list, unless it stands
- * there, and takes the lock if it is free; the holder empties the list, lets go, and looks at the list once more.
+ * Mirrors: each process has a socket. It makes work there (a cell in the ring), takes the lock if it is free, and does it; else
+ * it puts the socket on the list, unless it stands there, and takes the lock if it is free by then. The holder empties the list,
+ * lets go, and looks at the list once more.
  * Proves: no work is left undone when nobody is under way, whoever comes at whichever moment.
  * Variants that must fail:
  *   LIST_PLAIN      the socket is put on the list by a plain load and store
@@ -11,18 +12,22 @@
  *   MARK_LATE       it is taken away after the work was done
  *   WORK_AFTER_MARK the work is made after the mark was seen */
 
+#ifdef LIST_PLAIN
+#define OWNERS 3 /* two that put on the list while a third has the lock */
+#define PIECES 1
+#else
 #define OWNERS 2
+#define PIECES 2
+#endif
 #define PROCESSES OWNERS
-#define WORDS 8
+#define WORDS (2 + 3 * OWNERS)
 #include "tso.h"
 
 #define LOCK 0
 #define LIST 1       /* a bit for each socket */
 #define MARK(q) (2 + (q))
-#define WORK(q) (4 + (q)) /* pieces made so far */
-#define DONE(q) (6 + (q)) /* pieces seen by a holder */
-
-#define PIECES 2
+#define WORK(q) (2 + OWNERS + (q)) /* pieces made so far */
+#define DONE(q) (2 + 2 * OWNERS + (q)) /* pieces seen by a holder */
 
 byte finished;
 bit left_to_another; /* somebody found the lock taken */
@@ -48,6 +53,13 @@ inline serve(q)
 	fi
 }
 
+/* Who has the lock before it has told anybody of its work does it itself. */
+inline serve_own()
+{
+	LOAD(me, WORK(me), seen);
+	STORE(me, DONE(me), seen)
+}
+
 inline put_on_list()
 {
 #ifdef LIST_PLAIN
@@ -68,6 +80,10 @@ inline empty_list()
 		:: else ->
 			serve(0);
 			serve(1)
+#if OWNERS == 3
+			;
+			serve(2)
+#endif
 		fi
 	od
 }
@@ -85,35 +101,42 @@ active [OWNERS] proctype owner()
 #ifndef WORK_AFTER_MARK
 		STORE(me, WORK(me), made);
 #endif
-		EXCHANGE(me, MARK(me), 1, old);
-#ifdef WORK_AFTER_MARK
-		STORE(me, WORK(me), made);
-#endif
+		CAS(me, LOCK, 0, 1, taken);
 		if
-		:: old == 0 -> put_on_list()
-		:: else -> skip
+		:: taken ->
+#ifdef WORK_AFTER_MARK
+			STORE(me, WORK(me), made);
+#endif
+			serve_own()
+		:: else ->
+			EXCHANGE(me, MARK(me), 1, old);
+#ifdef WORK_AFTER_MARK
+			STORE(me, WORK(me), made);
+#endif
+			if
+			:: old == 0 -> put_on_list()
+			:: else -> skip
+			fi;
+			CAS(me, LOCK, 0, 1, taken)
 		fi;
 		do
-		:: true ->
-			CAS(me, LOCK, 0, 1, taken);
-			if
-			:: !taken -> left_to_another = 1; break
-			:: else ->
-				empty_list();
-				STORE(me, LOCK, 0);
+		:: !taken -> left_to_another = 1; break
+		:: else ->
+			empty_list();
+			STORE(me, LOCK, 0);
 #ifdef NO_SECOND_LOOK
-				break
+			break
 #else
 #ifndef NO_HOLDER_FENCE
-				FENCE(me);
+			FENCE(me);
 #endif
-				LOAD(me, LIST, mask);
-				if
-				:: mask == 0 -> break
-				:: else -> skip
-				fi
+			LOAD(me, LIST, mask);
+			if
+			:: mask == 0 -> break
+			:: else -> skip
+			fi;
+			CAS(me, LOCK, 0, 1, taken)
 #endif
-			fi
 		od
 	od;
 	finished++
@@ -123,5 +146,9 @@ active proctype judge()
 {
 	finished == OWNERS && FENCE(0) && FENCE(1);
 	assert(memory[DONE(0)] == PIECES && memory[DONE(1)] == PIECES);
+#if OWNERS == 3
+	FENCE(2);
+	assert(memory[DONE(2)] == PIECES);
+#endif
 	WITNESS(left_to_another)
 }

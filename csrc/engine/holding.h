@@ -13,6 +13,18 @@ void holding_end(struct stack *stack);
 /* There are bytes to send, or there is room to offer: done now, or by who has the lock. */
 void holding_leave_work(struct stack *stack, uint32_t socket, uint64_t now_ns);
 
+/* 1: the lock was free, and is taken. Never waits. */
+int holding_try(struct stack *stack, uint64_t now_ns);
+/* byway_tcp_send but for what follows of it: whether there is something to send now. Without the lock. */
+int64_t holding_write_later(struct stack *stack, uint32_t socket, const uint8_t *from, uint32_t bytes, int flags,
+                            uint64_t now_ns, int *has_work);
+
+/* For those that hold the lock: packets that came together, in cells of the stack's; what is due. */
+void holding_receive(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface);
+void holding_run_due(struct stack *stack);
+/* Whether a tick has passed since the timers were looked at. Without the lock. */
+int holding_timers_are_due(const struct stack *stack, uint64_t now_ns);
+
 /* What a dead holder has left half done (engine/repair.c). The lock is held. */
 void repair_stack(struct stack *stack);
 

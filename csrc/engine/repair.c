@@ -58,6 +58,7 @@ void repair_stack(struct stack *stack)
 	uint32_t busy = stack->busy_with;
 
 	stack_count(stack, STACK_repairs);
+	cell_stock_repair(&stack->stock, &stack->pool, stack_cells(stack));
 	repair_output(stack);
 	repair_tables(stack);
 	wheel_rebuild(&stack->wheel, stack_timers(stack), stack->endpoints);

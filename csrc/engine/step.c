@@ -21,6 +21,14 @@ void holding_begin(struct stack *stack, uint64_t now_ns)
 	stack_tell_time(stack, now_ns);
 }
 
+int holding_try(struct stack *stack, uint64_t now_ns)
+{
+	if (unlikely(!lock_try(&stack->work.lock)))
+		return 0;
+	stack_tell_time(stack, now_ns);
+	return 1;
+}
+
 void holding_end(struct stack *stack)
 {
 	work_release(&stack->work, stack_works(stack), serve, stack);
@@ -86,7 +94,7 @@ int byway_stack_add_address(struct stack *stack, const struct address *address)
 int byway_stack_state(const struct stack *stack, uint32_t number, uint64_t *value)
 {
 	if (number == 0)
-		*value = load_relaxed(&stack->pool.free_count);
+		*value = stack_free_cells(stack);
 	else if (number == 1)
 		*value = stack->free_endpoints;
 	else if (number == 2)
@@ -115,13 +123,13 @@ static void receive_error(struct stack *stack, uint32_t cell, const struct packe
 		else if (error.protocol == PROTOCOL_UDP)
 			udp_receive_error(stack, &error);
 	}
-	stack_give_back(stack, cell);
+	stack_give_back_held(stack, cell);
 }
 
 static void drop_packet(struct stack *stack, uint32_t cell, enum drop drop)
 {
 	stack->drops[drop]++;
-	stack_give_back(stack, cell);
+	stack_give_back_held(stack, cell);
 }
 
 static int is_for_us(const struct stack *stack, const struct packet *packet)
@@ -163,13 +171,18 @@ static void receive_packet(struct stack *stack, uint32_t cell, uint32_t interfac
 		drop_packet(stack, cell, DROP_not_for_us);
 }
 
+void holding_receive(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface)
+{
+	for (uint32_t i = 0; i < count; i++)
+		receive_packet(stack, cells[i], interface);
+	expected_finish(stack);
+}
+
 void byway_stack_receive_cells(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface,
                                uint64_t now_ns)
 {
 	holding_begin(stack, now_ns);
-	for (uint32_t i = 0; i < count; i++)
-		receive_packet(stack, cells[i], interface);
-	expected_finish(stack);
+	holding_receive(stack, cells, count, interface);
 	holding_end(stack);
 }
 
@@ -202,7 +215,12 @@ uint32_t byway_stack_receive(struct stack *stack, const uint8_t *packets, const 
 
 /* -- time, and packets out ------------------------------------------------------------------------------------------------ */
 
-static void run_due(struct stack *stack)
+int holding_timers_are_due(const struct stack *stack, uint64_t now_ns)
+{
+	return now_ns / STACK_NS_PER_TICK > load_relaxed(&stack->wheel.now);
+}
+
+void holding_run_due(struct stack *stack)
 {
 	uint64_t tick = stack->now_ns / STACK_NS_PER_TICK;
 	uint32_t index;
@@ -217,7 +235,7 @@ uint64_t byway_stack_run_timers(struct stack *stack, uint64_t now_ns)
 	uint64_t next;
 
 	holding_begin(stack, now_ns);
-	run_due(stack);
+	holding_run_due(stack);
 	next = wheel_next(&stack->wheel);
 	holding_end(stack);
 	return next == WHEEL_NEVER ? STACK_NEVER : next * STACK_NS_PER_TICK;

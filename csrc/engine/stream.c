@@ -81,13 +81,14 @@ static void mark_urgent(struct stack *stack, struct tcp *tcp, uint64_t now_ns)
 	holding_end(stack);
 }
 
-int64_t byway_tcp_send(struct stack *stack, uint32_t socket, const uint8_t *from, uint32_t bytes, int flags,
-                       uint64_t now_ns)
+int64_t holding_write_later(struct stack *stack, uint32_t socket, const uint8_t *from, uint32_t bytes, int flags,
+                            uint64_t now_ns, int *has_work)
 {
 	struct tcp *tcp = holding_stream(stack, socket);
 	int refused = tcp ? may_send(tcp) : -EBADF;
 	uint32_t written;
 
+	*has_work = 0;
 	if (refused)
 		return refused;
 	lock_acquire(&tcp->send_lock);
@@ -95,9 +96,19 @@ int64_t byway_tcp_send(struct stack *stack, uint32_t socket, const uint8_t *from
 	lock_release(&tcp->send_lock);
 	if (written && flags & MSG_OOB)
 		mark_urgent(stack, tcp, now_ns);
-	if (written && !(flags & MSG_MORE && written == bytes))
-		holding_leave_work(stack, socket, now_ns);
+	*has_work = written && !(flags & MSG_MORE && written == bytes);
 	return written || !bytes ? (int64_t)written : -EAGAIN;
+}
+
+int64_t byway_tcp_send(struct stack *stack, uint32_t socket, const uint8_t *from, uint32_t bytes, int flags,
+                       uint64_t now_ns)
+{
+	int has_work;
+	int64_t result = holding_write_later(stack, socket, from, bytes, flags, now_ns, &has_work);
+
+	if (has_work)
+		holding_leave_work(stack, socket, now_ns);
+	return result;
 }
 
 /* -- receiving ------------------------------------------------------------------------------------------------------------ */

@@ -2,7 +2,7 @@
 
 uint32_t ip_take_cell(struct stack *stack)
 {
-	uint32_t index = stack_take_cell(stack);
+	uint32_t index = stack_take_cell_held(stack);
 
 	if (index == CELL_NONE || !index) {
 		stack_count(stack, STACK_no_cell);

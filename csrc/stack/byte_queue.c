@@ -87,28 +87,42 @@ static uint32_t reader_cell(const struct byte_queue *queue)
 	return queue->first ? queue->first : load_acquire(&queue->begin);
 }
 
-/* To the next cell while `place` is at the end of one. 0: there is none, or the chain is nonsense. */
-static int settle(const struct stack *stack, struct byte_place *place)
+/* How many of `wanted` bytes lie in the cell behind its first `at`, and where. */
+static inline uint32_t part_of(const struct stack *stack, uint32_t index, uint32_t at, uint32_t wanted,
+                               const uint8_t **from)
 {
-	while (place->at >= cell_bytes(stack_cell(stack, place->cell))) {
-		uint32_t next = load_acquire(&stack_cell(stack, place->cell)->next);
+	const struct cell *cell = stack_cell(stack, index);
+	uint32_t have = cell_bytes(cell);
 
-		if (!next || next >= stack->cells)
-			return 0;
-		place->at -= cell_bytes(stack_cell(stack, place->cell));
-		place->cell = next;
-	}
+	*from = stack_cell_bytes(stack, index) + load_relaxed(&cell->offset) % CELL_BYTES + at;
+	return at < have ? least(wanted, have - at) : 0;
+}
+
+/* To the next cell when `place` is at the end of one. 0: there is none, or the chain is nonsense. */
+static int go_on(const struct stack *stack, struct byte_place *place)
+{
+	const struct cell *cell = stack_cell(stack, place->cell);
+	uint32_t next = load_acquire(&cell->next);
+
+	if (!next || next >= stack->cells)
+		return 0;
+	place->at -= least(place->at, cell_bytes(cell));
+	place->cell = next;
 	return 1;
 }
 
 static uint32_t copy_from(const struct stack *stack, struct byte_place *place, uint8_t *to, uint32_t bytes)
 {
 	uint32_t done = 0;
+	const uint8_t *from;
 
-	while (done < bytes && settle(stack, place)) {
-		uint32_t part = least(bytes - done, cell_bytes(stack_cell(stack, place->cell)) - place->at);
+	while (done < bytes) {
+		uint32_t part = part_of(stack, place->cell, place->at, bytes - done, &from);
 
-		memcpy(to + done, cell_from(stack, place->cell) + place->at, part);
+		if (part)
+			memcpy(to + done, from, part);
+		else if (!go_on(stack, place))
+			break;
 		place->at += part;
 		done += part;
 	}
@@ -152,16 +166,16 @@ static int pass_cell(struct stack *stack, struct byte_queue *queue)
 uint32_t byte_queue_take(struct stack *stack, struct byte_queue *queue, uint8_t *to, uint32_t bytes)
 {
 	uint32_t done = 0;
+	const uint8_t *from;
 
 	bytes = least(bytes, byte_queue_count(queue));
 	if (bytes && !queue->first)
 		queue->first = load_acquire(&queue->begin);
 	while (done < bytes) {
-		uint32_t have = cell_bytes(stack_cell(stack, queue->first)) - queue->at;
-		uint32_t part = least(bytes - done, have);
+		uint32_t part = part_of(stack, queue->first, queue->at, bytes - done, &from);
 
 		if (part && to)
-			memcpy(to + done, cell_from(stack, queue->first) + queue->at, part);
+			memcpy(to + done, from, part);
 		queue->at += part;
 		done += part;
 		if (!part && !pass_cell(stack, queue))

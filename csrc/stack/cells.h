@@ -34,11 +34,26 @@ struct cell_pool {
 };
 _Static_assert(sizeof(struct cell_pool) == 64, "one line");
 
-/* All `count` cells are free. */
-void cells_make(struct cell_pool *pool, struct cell *cells, uint32_t count);
+/* Free cells that whoever holds the stack's lock has at hand: most of what is taken and given back with the lock goes no further. */
+struct cell_stock {
+	uint32_t first; /* CELL_NONE: it is empty */
+	uint32_t count;
+	uint32_t most; /* beyond it half of them go to the pool; half of it is fetched from there */
+	uint32_t pad;
+};
+#define CELL_STOCK_MAX 64u
+
+/* All `count` cells are free, in the pool. */
+void cells_make(struct cell_pool *pool, struct cell_stock *stock, struct cell *cells, uint32_t count);
 
 /* A free cell, which is the caller's; CELL_NONE: there is none. */
 uint32_t cell_take(struct cell_pool *pool, struct cell *cells);
 void cell_give_back(struct cell_pool *pool, struct cell *cells, uint32_t index);
+
+/* The same for the holder of the stack's lock. */
+uint32_t cell_take_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells);
+void cell_give_back_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells, uint32_t index);
+/* A holder has died, perhaps in the middle of one of these: what is left of the list. */
+void cell_stock_repair(struct cell_stock *stock, const struct cell_pool *pool, const struct cell *cells);
 
 #endif

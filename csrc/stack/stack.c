@@ -95,7 +95,7 @@ int stack_lay_out(struct stack *stack, size_t bytes, const struct stack_settings
 	stack->settings = *settings;
 	stack->now_ns = now_ns;
 	stack->output = (struct stack_output){.first = CELL_NONE, .last = CELL_NONE};
-	cells_make(&stack->pool, stack_cells(stack), stack->cells);
+	cells_make(&stack->pool, &stack->stock, stack_cells(stack), stack->cells);
 	cell_take(&stack->pool, stack_cells(stack)); /* number 0 */
 	wheel_make(&stack->wheel, stack_timers(stack), stack->endpoints, now_ns / STACK_NS_PER_TICK);
 	work_make(&stack->work, stack_works(stack), stack->endpoints);

@@ -89,6 +89,7 @@ struct stack {
 	struct work work __attribute__((aligned(64)));
 	struct cell_pool pool __attribute__((aligned(64)));
 	struct wheel wheel __attribute__((aligned(64)));
+	struct cell_stock stock;
 };
 
 /* Bytes of memory that a stack with these settings takes, after stack_settings_complete. */
@@ -141,15 +142,32 @@ enum stack_reserve {
 	RESERVE_IN_ORDER = 16 /* segments in their turn; packets that are built, or only looked at, take the rest */
 };
 
+static inline uint32_t stack_free_cells(const struct stack *stack)
+{
+	return load_relaxed(&stack->pool.free_count) + load_relaxed(&stack->stock.count);
+}
+
 static inline int stack_is_short(const struct stack *stack, enum stack_reserve reserve)
 {
-	return load_relaxed(&stack->pool.free_count) < stack->cells / reserve;
+	return stack_free_cells(stack) < stack->cells / reserve;
 }
 
 static inline void stack_give_back(struct stack *stack, uint32_t index)
 {
 	if (likely(index && index < stack->cells))
 		cell_give_back(&stack->pool, stack_cells(stack), index);
+}
+
+/* The same two for those that hold the lock. */
+static inline uint32_t stack_take_cell_held(struct stack *stack)
+{
+	return cell_take_held(&stack->stock, &stack->pool, stack_cells(stack));
+}
+
+static inline void stack_give_back_held(struct stack *stack, uint32_t index)
+{
+	if (likely(index && index < stack->cells))
+		cell_give_back_held(&stack->stock, &stack->pool, stack_cells(stack), index);
 }
 
 static inline struct wheel_node *stack_timers(const struct stack *stack)

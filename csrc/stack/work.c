@@ -41,10 +41,14 @@ void work_do_left(struct work *work, struct work_node *nodes, work_serve *serve,
 
 int work_leave(struct work *work, struct work_node *nodes, uint32_t index, work_serve *serve, void *of)
 {
-	if (!exchange(&nodes[index].listed, 1))
-		push(work, nodes, index);
-	if (!lock_try(&work->lock))
-		return 0;
+	if (likely(lock_try(&work->lock))) {
+		serve(of, index);
+	} else {
+		if (!exchange(&nodes[index].listed, 1))
+			push(work, nodes, index);
+		if (!lock_try(&work->lock))
+			return 0;
+	}
 	work_release(work, nodes, serve, of);
 	return 1;
 }

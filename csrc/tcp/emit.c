@@ -131,7 +131,7 @@ int emit_segment(struct stack *stack, struct tcp *tcp, uint32_t sequence, uint32
 	if (!index)
 		return 0;
 	if (bytes && fill(stack, tcp, sequence, stack_cell_bytes(stack, index) + CELL_HEADROOM_BYTES, bytes) != bytes) {
-		stack_give_back(stack, index);
+		stack_give_back_held(stack, index);
 		return 0;
 	}
 	(is_usual(tcp) ? finish_usual : finish_any)(stack, tcp, index, sequence, bytes, flags);

@@ -105,7 +105,7 @@ static inline void take(struct stack *stack, struct tcp *tcp, const struct expec
 	if (expected->payload)
 		take_bytes(stack, tcp, expected, index, cell);
 	else
-		stack_give_back(stack, index);
+		stack_give_back_held(stack, index);
 }
 
 /* -- what it calls for ---------------------------------------------------------------------------------------------------- */

@@ -123,7 +123,7 @@ static int send_new(struct stack *stack, struct tcp *tcp)
 /* One segment. 0: nothing goes now. */
 static int send_next(struct stack *stack, struct tcp *tcp)
 {
-	uint32_t from, count = recover_lost(tcp, &from);
+	uint32_t from, count = tcp->recovery ? recover_lost(tcp, &from) : 0;
 
 	if (count)
 		return (tcp->must_retransmit || recover_pipe(tcp) + count <= tcp->cwnd) && send_again(stack, tcp, from, count);
@@ -157,7 +157,7 @@ void output_all(struct stack *stack, struct tcp *tcp)
 	if (tcp->state <= STATE_LISTEN)
 		return;
 	if (may_send_data(tcp) && !has_nothing(tcp)) {
-		while (send_next(stack, tcp))
+		while (send_next(stack, tcp) && !has_nothing(tcp))
 			;
 		retransmit_begin(stack, tcp);
 		if (is_stuck(tcp))

@@ -75,7 +75,7 @@ static void take(struct stack *stack, struct tcp *tcp, uint32_t index)
 	if (cell->bytes)
 		byte_queue_put_cell(stack, &tcp->received_bytes, index, cell);
 	else
-		stack_give_back(stack, index);
+		stack_give_back_held(stack, index);
 	endpoint_changed(&tcp->end);
 }
 
@@ -162,7 +162,7 @@ static void cut_following(struct stack *stack, struct tcp *tcp, uint32_t index)
 		if (!cell->next)
 			tcp->waiting_last = index;
 		tcp->waiting_cells--;
-		stack_give_back(stack, next);
+		stack_give_back_held(stack, next);
 	}
 }
 
@@ -294,6 +294,6 @@ void reassemble_payload(struct arrival *arrival)
 void reassemble_forget(struct stack *stack, struct tcp *tcp)
 {
 	while (tcp->waiting_first)
-		stack_give_back(stack, pop_waiting(stack, tcp));
+		stack_give_back_held(stack, pop_waiting(stack, tcp));
 	tcp->received_count = 0;
 }

@@ -61,5 +61,5 @@ void tcp_receive(struct stack *stack, uint32_t cell, const struct packet *packet
 		stack->drops[drop]++;
 	else
 		deliver(&arrival);
-	stack_give_back(stack, arrival.cell);
+	stack_give_back_held(stack, arrival.cell);
 }

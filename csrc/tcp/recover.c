@@ -224,6 +224,12 @@ void recover_advanced(struct stack *stack, struct tcp *tcp, uint32_t bytes)
 {
 	int is_over = !seq_before(tcp->snd_una, tcp->recover);
 
+	if (likely(tcp_is_quiet(tcp))) {
+		tcp->high_rxt = seq_later(tcp->high_rxt, tcp->snd_una);
+		if (tcp->is_cwnd_limited)
+			congestion_of(tcp)->acknowledged(stack, tcp, bytes);
+		return;
+	}
 	forget_sacked_before(tcp, tcp->snd_una);
 	tcp->high_rxt = seq_later(tcp->high_rxt, tcp->snd_una);
 	tcp->duplicates = 0;

@@ -44,7 +44,7 @@ static int offer(struct stack *stack, uint32_t socket, uint32_t cell, const stru
 
 static void offer_copy(struct stack *stack, uint32_t socket, uint32_t cell, const struct datagram *datagram)
 {
-	uint32_t index = stack_take_cell(stack);
+	uint32_t index = stack_take_cell_held(stack);
 	struct cell *copy = stack_cell(stack, index), *original = stack_cell(stack, cell);
 
 	if (index == CELL_NONE) {
@@ -55,7 +55,7 @@ static void offer_copy(struct stack *stack, uint32_t socket, uint32_t cell, cons
 	memcpy(stack_cell_bytes(stack, index) + copy->offset, stack_cell_bytes(stack, cell) + original->offset,
 	       copy->bytes);
 	if (!offer(stack, socket, index, datagram))
-		stack_give_back(stack, index);
+		stack_give_back_held(stack, index);
 }
 
 /* -- whose it is ---------------------------------------------------------------------------------------------------------- */
@@ -89,7 +89,7 @@ static void deliver_to_many(struct stack *stack, uint32_t cell, const struct pac
 	while ((index = endpoint_next_bound(stack, PROTOCOL_UDP, datagram->destination_port, index)))
 		if (hears_many(udp_at(stack, index), packet, interface))
 			offer_copy(stack, index, cell, datagram);
-	stack_give_back(stack, cell);
+	stack_give_back_held(stack, cell);
 }
 
 static uint32_t find(const struct stack *stack, const struct packet *packet, const struct datagram *datagram)
@@ -109,7 +109,7 @@ static void deliver_to_one(struct stack *stack, uint32_t cell, const struct pack
 		stack
 			->drops[DROP_not_for_us]++; /* the kernel answers with port unreachable: it has all that is nobody's here */
 	if (!index || !offer(stack, index, cell, datagram))
-		stack_give_back(stack, cell);
+		stack_give_back_held(stack, cell);
 }
 
 void udp_receive(struct stack *stack, uint32_t cell, const struct packet *packet, uint32_t interface)
@@ -120,7 +120,7 @@ void udp_receive(struct stack *stack, uint32_t cell, const struct packet *packet
 
 	if (drop != DROP_none) {
 		stack->drops[drop]++;
-		stack_give_back(stack, cell);
+		stack_give_back_held(stack, cell);
 		return;
 	}
 	stack_cell(stack, cell)->note = interface;
@@ -193,7 +193,7 @@ void udp_end(struct stack *stack, uint32_t index)
 	for (uint32_t walked = 0; cell && cell < stack->cells && walked < stack->cells; walked++) {
 		uint32_t next = stack_cell(stack, cell)->next;
 
-		stack_give_back(stack, cell);
+		stack_give_back_held(stack, cell);
 		cell = next;
 	}
 	endpoint_give_back(stack, index);

@@ -17,6 +17,10 @@ uint32_t __real_cell_take(struct cell_pool *pool, struct cell *cells);
 uint32_t __wrap_cell_take(struct cell_pool *pool, struct cell *cells);
 void __real_cell_give_back(struct cell_pool *pool, struct cell *cells, uint32_t index);
 void __wrap_cell_give_back(struct cell_pool *pool, struct cell *cells, uint32_t index);
+uint32_t __real_cell_take_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells);
+uint32_t __wrap_cell_take_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells);
+void __real_cell_give_back_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells, uint32_t index);
+void __wrap_cell_give_back_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells, uint32_t index);
 void __real_endpoint_give_back(struct stack *stack, uint32_t index);
 void __wrap_endpoint_give_back(struct stack *stack, uint32_t index);
 
@@ -56,10 +60,8 @@ void guard_resume(const struct guard *guard)
 			let_use(index);
 }
 
-uint32_t __wrap_cell_take(struct cell_pool *pool, struct cell *cells)
+static uint32_t taken(const struct cell_pool *pool, uint32_t index)
 {
-	uint32_t index = __real_cell_take(pool, cells);
-
 	if (!guarded || index == CELL_NONE)
 		return index;
 	must(index < pool->count && !now.is_taken[index], "a cell that is given out is free");
@@ -68,14 +70,37 @@ uint32_t __wrap_cell_take(struct cell_pool *pool, struct cell *cells)
 	return index;
 }
 
-void __wrap_cell_give_back(struct cell_pool *pool, struct cell *cells, uint32_t index)
+/* 0: it is lost. */
+static int is_given_back(const struct cell_pool *pool, const struct cell *cells, uint32_t index)
 {
 	must(index < pool->count && now.is_taken[index], "a cell that is given back is in use");
 	if (GUARD_LOST_BYTES && cells[index].bytes == GUARD_LOST_BYTES)
-		return;
+		return 0;
 	now.is_taken[index] = 0;
 	ASAN_POISON_MEMORY_REGION(stack_cell_bytes(guarded, index), CELL_BYTES);
-	__real_cell_give_back(pool, cells, index);
+	return 1;
+}
+
+uint32_t __wrap_cell_take(struct cell_pool *pool, struct cell *cells)
+{
+	return taken(pool, __real_cell_take(pool, cells));
+}
+
+uint32_t __wrap_cell_take_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells)
+{
+	return taken(pool, __real_cell_take_held(stock, pool, cells));
+}
+
+void __wrap_cell_give_back(struct cell_pool *pool, struct cell *cells, uint32_t index)
+{
+	if (is_given_back(pool, cells, index))
+		__real_cell_give_back(pool, cells, index);
+}
+
+void __wrap_cell_give_back_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells, uint32_t index)
+{
+	if (is_given_back(pool, cells, index))
+		__real_cell_give_back_held(stock, pool, cells, index);
 }
 
 void __wrap_endpoint_give_back(struct stack *stack, uint32_t index)

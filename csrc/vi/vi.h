@@ -1,0 +1,46 @@
+/* Virtual interfaces: where a stack's packets come from and go to. One interface, of which there are kinds: `link` joins two stacks in
+ * memory (vi/link.h).
+ *
+ * A `struct vi` is a process' own; what it leads to may be shared, and so may the stack: everything but has_packet is called with the
+ * stack's lock, so that whoever polls, of whichever process, is alone. */
+#ifndef BYWAY_VI_VI_H
+#define BYWAY_VI_VI_H
+
+#include "engine/engine.h"
+
+#define VI_BATCH \
+	32u /* packets that are taken at once: what the lock, and an answer to many, cost is shared by so many */
+
+struct vi;
+
+struct vi_kind {
+	/* Whether there is something to take. */
+	int (*has_packet)(const struct vi *vi);
+	/* Takes up to VI_BATCH packets, each into a cell of the stack's. How many. */
+	uint32_t (*take)(struct vi *vi, struct stack *stack, uint32_t *cells);
+	/* Whether one more packet can be put. */
+	int (*has_room)(const struct vi *vi);
+	/* Sends the cell's packet; the cell is the VI's from here. */
+	void (*put)(struct vi *vi, struct stack *stack, uint32_t cell);
+	/* A holder of the stack's lock has died, perhaps in the middle of one of these. */
+	void (*repair)(struct vi *vi);
+};
+
+struct vi {
+	const struct vi_kind *kind;
+	uint32_t interface; /* what its packets are said to have come by */
+	uint32_t side; /* of a link: 0 or 1 */
+	void *memory; /* of a link */
+	uint64_t repairs; /* of the stack, that this one knows of */
+};
+_Static_assert(sizeof(struct vi) == 32, "made by Python");
+
+/* Packets that have come go to the stack, what is due is done, packets that wait leave. How many came and left; 0: there was nothing, and
+ * the lock was not taken. */
+ENGINE_API uint32_t byway_vi_poll(struct vi *vi, struct stack *stack, uint64_t now_ns);
+
+/* byway_tcp_send, and what leaves because of it is on its way when it returns; or, where another has the lock, when that one lets go. */
+ENGINE_API int64_t byway_vi_send(struct vi *vi, struct stack *stack, uint32_t socket, const uint8_t *from,
+                                 uint32_t bytes, int flags, uint64_t now_ns);
+
+#endif
