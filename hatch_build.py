@@ -30,7 +30,8 @@ SOURCES = ROOT / "csrc"
 NATIVE = ROOT / "src" / "byway" / "_native"
 GLIBC_MIN = "2.28"
 FOLDERS_NOT_IN_LIBRARY = {"bpf"}  # compiled for another machine
-ENGINE_FOLDERS = {"base", "frame", "stack", "ip", "udp", "tcp", "engine", "vi"}
+ENGINE_FOLDERS = {"base", "frame", "stack", "ip", "udp", "tcp", "engine", "vi", "standalone"}
+FOLDERS_NOT_IN_PRELOAD = {"standalone"}  # what the preload library has its own way for
 HIDDEN_IN_PRELOAD = SOURCES / "engine" / "hidden.map"  # names that programs must not meet
 SHARED_FACTS = ("layout.h", "*.def")  # of csrc/shm, read by the Python side too
 ENGINE_FACTS = (
@@ -173,6 +174,10 @@ def is_of_engine(source: Path) -> bool:
     return source.relative_to(SOURCES).parts[0] in ENGINE_FOLDERS
 
 
+def is_of_preload(source: Path) -> bool:
+    return source.relative_to(SOURCES).parts[0] not in FOLDERS_NOT_IN_PRELOAD
+
+
 def headers_digest() -> bytes:
     digest = hashlib.sha256()
     for path in sorted([*SOURCES.rglob("*.h"), *SOURCES.rglob("*.def")]):
@@ -267,13 +272,14 @@ def object_units(variant: Variant, compiler: Compiler, folder: Path, warnings_ar
 def library_units(
     variant: Variant, compiler: Compiler, folder: Path, out: Path, objects: dict[Path, Unit]
 ) -> list[Unit]:
-    """The two libraries: all objects, and those of the TCP/IP engine."""
+    """The two libraries: what programs load, and the TCP/IP engine alone."""
     command = [*compiler.command, *compiler.flags, *variant.flags, *LINK_FLAGS]
     command += ["-Wl,-z,defs"] if variant.links_all_symbols else []
     engine = [unit for source, unit in objects.items() if is_of_engine(source)]
+    preload = [unit for source, unit in objects.items() if is_of_preload(source)]
     hidden = f"-Wl,--version-script={HIDDEN_IN_PRELOAD.relative_to(ROOT)}"
     return [
-        library_unit(out / "libbyway_preload.so", folder, list(objects.values()), [*command, hidden]),
+        library_unit(out / "libbyway_preload.so", folder, preload, [*command, hidden]),
         library_unit(out / "libbyway.so", folder, engine, command),
     ]
 

@@ -25,9 +25,9 @@ static inline void cpu_prefetch_write(const void *address)
 {
 	__asm__ volatile("prefetchw %0" : : "m"(*(const char *)address));
 }
-/* `sum` and four words at `from`, at any alignment; what goes over the top comes in again at the bottom. (Compilers make three
+/* `sum` and the words at `from`, at any alignment; what goes over the top comes in again at the bottom. (Compilers make three
  * instructions of what one does here.) */
-static inline uint64_t cpu_add_carry(uint64_t sum, const void *from)
+static inline uint64_t cpu_add_carry4(uint64_t sum, const void *from)
 {
 	__asm__("addq (%1), %0\n\tadcq 8(%1), %0\n\tadcq 16(%1), %0\n\tadcq 24(%1), %0\n\tadcq $0, %0"
 	        : "+r"(sum)
@@ -35,9 +35,22 @@ static inline uint64_t cpu_add_carry(uint64_t sum, const void *from)
 	        : "cc");
 	return sum;
 }
+static inline uint64_t cpu_add_carry8(uint64_t sum, const void *from)
+{
+	__asm__("addq (%1), %0\n\tadcq 8(%1), %0\n\tadcq 16(%1), %0\n\tadcq 24(%1), %0\n\t"
+	        "adcq 32(%1), %0\n\tadcq 40(%1), %0\n\tadcq 48(%1), %0\n\tadcq 56(%1), %0\n\tadcq $0, %0"
+	        : "+r"(sum)
+	        : "r"(from), "m"(*(const char (*)[64])from)
+	        : "cc");
+	return sum;
+}
 #else
 #error "Byway is built for x86-64 only; on other processors programs stay on the kernel"
 #endif
+
+/* The compiler knows nothing of the variable's value from here. Of a copy that it knows to be small it makes a loop of its own, which
+ * takes longer than libc's. */
+#define cpu_hide(variable) __asm__("" : "+r"(variable))
 
 #define cpu_fence() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 #define likely(x) __builtin_expect(!!(x), 1)

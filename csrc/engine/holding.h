@@ -20,7 +20,7 @@ int64_t holding_write_later(struct stack *stack, uint32_t socket, const uint8_t 
                             uint64_t now_ns, int *has_work);
 
 /* For those that hold the lock: packets that came together, in cells of the stack's; what is due. */
-void holding_receive(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface);
+void holding_receive(struct stack *stack, uint32_t interface);
 void holding_run_due(struct stack *stack);
 /* Whether a tick has passed since the timers were looked at. Without the lock. */
 int holding_timers_are_due(const struct stack *stack, uint64_t now_ns);

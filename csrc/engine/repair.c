@@ -22,6 +22,16 @@ static void repair_output(struct stack *stack)
 	output->count = count;
 }
 
+/* Packets that nobody has looked at: their senders send them again. */
+static void empty_hand(struct stack *stack)
+{
+	uint32_t count = stack_hand_count(stack);
+
+	for (uint32_t i = stack->hand_next; i < count; i++)
+		stack_give_back_held(stack, stack->hand[i]);
+	stack->hand_next = stack->hand_count = 0;
+}
+
 static void repair_tables(struct stack *stack)
 {
 	memset(stack_at(stack, stack->hash_offset), 0, 2 * sizeof(uint32_t) * (size_t)stack->hash_slots);
@@ -59,9 +69,10 @@ void repair_stack(struct stack *stack)
 
 	stack_count(stack, STACK_repairs);
 	cell_stock_repair(&stack->stock, &stack->pool, stack_cells(stack));
+	empty_hand(stack);
 	repair_output(stack);
 	repair_tables(stack);
 	wheel_rebuild(&stack->wheel, stack_timers(stack), stack->endpoints);
 	reset_busy(stack, busy);
-	stack->busy_with = stack->postponed = 0;
+	stack->busy_with = 0;
 }

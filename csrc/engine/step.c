@@ -152,9 +152,6 @@ static void receive_packet(struct stack *stack, uint32_t cell, uint32_t interfac
 		drop_packet(stack, cell, DROP_short_frame);
 		return;
 	}
-	if (expected_receive(stack, cell, facts, from))
-		return;
-	expected_finish(stack);
 	drop = packet_parse(from, facts->bytes, &packet);
 	stack_count(stack, STACK_packets_in);
 	if (drop != DROP_none)
@@ -171,44 +168,41 @@ static void receive_packet(struct stack *stack, uint32_t cell, uint32_t interfac
 		drop_packet(stack, cell, DROP_not_for_us);
 }
 
-void holding_receive(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface)
+void holding_receive(struct stack *stack, uint32_t interface)
 {
-	for (uint32_t i = 0; i < count; i++)
-		receive_packet(stack, cells[i], interface);
-	expected_finish(stack);
+	uint32_t next;
+
+	while ((next = expected_receive(stack)) < stack_hand_count(stack)) {
+		stack_take_from_hand(stack);
+		receive_packet(stack, stack->hand[next], interface);
+	}
+	stack->hand_next = stack->hand_count = 0;
 }
 
 void byway_stack_receive_cells(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface,
                                uint64_t now_ns)
 {
 	holding_begin(stack, now_ns);
-	holding_receive(stack, cells, count, interface);
+	while (count) {
+		for (; count && stack->hand_count < STACK_BATCH; count--)
+			stack_hold(stack, *cells++);
+		holding_receive(stack, interface);
+	}
 	holding_end(stack);
-}
-
-/* A cell with the packet in it; 0: there is none for it. */
-static uint32_t copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes)
-{
-	uint32_t index = bytes <= CELL_BYTES ? ip_take_cell(stack) : 0;
-	struct cell *cell = stack_cell(stack, index);
-
-	if (!index)
-		return 0;
-	cell->offset = 0;
-	cell->bytes = (uint16_t)bytes;
-	memcpy(stack_cell_bytes(stack, index), packet, bytes);
-	return index;
 }
 
 uint32_t byway_stack_receive(struct stack *stack, const uint8_t *packets, const uint32_t *lengths, uint32_t count,
                              uint32_t interface, uint64_t now_ns)
 {
-	uint32_t done = 0, index;
+	uint32_t done = 0, is_taken = 1;
 
 	holding_begin(stack, now_ns);
-	for (; done < count && (index = copy_in(stack, packets, lengths[done])); packets += lengths[done++])
-		receive_packet(stack, index, interface);
-	expected_finish(stack);
+	while (is_taken && done < count) {
+		while (done < count && stack->hand_count < STACK_BATCH &&
+		       (is_taken = stack_copy_in(stack, packets, lengths[done])))
+			packets += lengths[done++];
+		holding_receive(stack, interface);
+	}
 	holding_end(stack);
 	return done;
 }

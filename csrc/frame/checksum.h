@@ -34,8 +34,13 @@ uint64_t checksum_load_rest(const uint8_t *from, size_t bytes);
 /* `sum` and the 16-bit words of `bytes` bytes at `from`; of an odd number the last word ends with a 0. */
 static inline uint64_t checksum_add(uint64_t sum, const uint8_t *from, size_t bytes)
 {
-	for (; bytes >= 32; bytes -= 32, from += 32)
-		sum = cpu_add_carry(sum, from);
+	for (; bytes >= 64; bytes -= 64, from += 64)
+		sum = cpu_add_carry8(sum, from);
+	if (bytes >= 32) {
+		sum = cpu_add_carry4(sum, from);
+		bytes -= 32;
+		from += 32;
+	}
 	for (; bytes >= 8; bytes -= 8, from += 8)
 		sum = checksum_add_word(sum, checksum_load(from));
 	return bytes ? checksum_add_word(sum, checksum_load_rest(from, bytes)) : sum;

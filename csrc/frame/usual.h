@@ -18,10 +18,23 @@ struct usual_packet {
 	const uint8_t *from; /* TCP's header, and the payload behind it */
 	uint32_t ip_header; /* bytes before it */
 	uint32_t bytes; /* of both: at least SEGMENT_HEADER_BYTES */
-	uint64_t address_sum; /* for the checksum */
-	struct address_words source;
-	struct address_words destination;
+	uint64_t address_sum; /* for the checksum; of IPv4 the two addresses themselves */
+	uint32_t v4_ports; /* as they lie: no packet has 0 twice; 0: of IPv6 */
 };
+
+static inline struct address_words usual_source(const struct usual_packet *packet)
+{
+	const uint8_t *ip = packet->from - packet->ip_header;
+
+	return packet->v4_ports ? address_words_of_ipv4(ip + V4_SOURCE) : address_words(ip + V6_SOURCE);
+}
+
+static inline struct address_words usual_destination(const struct usual_packet *packet)
+{
+	const uint8_t *ip = packet->from - packet->ip_header;
+
+	return packet->v4_ports ? address_words_of_ipv4(ip + V4_DESTINATION) : address_words(ip + V6_DESTINATION);
+}
 
 /* RFC 1071: the sum of what has its checksum in it is all ones. */
 static inline int usual_sum_is_right(uint64_t sum)
@@ -48,9 +61,8 @@ static inline int usual_read_v4(const uint8_t *from, uint32_t bytes, struct usua
 	packet->ip_header = PACKET_IPV4_BYTES;
 	packet->bytes = length - PACKET_IPV4_BYTES;
 	packet->address_sum = checksum_load(from + V4_SOURCE);
-	packet->source = address_words_of_ipv4(from + V4_SOURCE);
-	packet->destination = address_words_of_ipv4(from + V4_DESTINATION);
-	return 1;
+	memcpy(&packet->v4_ports, packet->from, sizeof(packet->v4_ports));
+	return packet->v4_ports != 0;
 }
 
 static inline int usual_read_v6(const uint8_t *from, uint32_t bytes, struct usual_packet *packet)
@@ -64,9 +76,8 @@ static inline int usual_read_v6(const uint8_t *from, uint32_t bytes, struct usua
 	packet->ip_header = PACKET_IPV6_BYTES;
 	packet->bytes = length;
 	packet->address_sum = checksum_add(0, from + V6_SOURCE, 2 * sizeof(struct address));
-	packet->source = address_words(from + V6_SOURCE);
-	packet->destination = address_words(from + V6_DESTINATION);
-	return !address_words_are_ipv4(packet->source) && !address_words_are_ipv4(packet->destination);
+	packet->v4_ports = 0;
+	return !address_words_are_ipv4(usual_source(packet)) && !address_words_are_ipv4(usual_destination(packet));
 }
 
 /* 1: it is whole, and its header's checksum right. 0: what is unusual about it, or wrong, others say. */

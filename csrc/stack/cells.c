@@ -86,21 +86,28 @@ static uint32_t half(const struct cell_stock *stock)
 	return stock->most / 2 ? stock->most / 2 : 1;
 }
 
-uint32_t cell_take_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells)
+static inline uint32_t take_first(struct cell_stock *stock, const struct cell *cells)
 {
 	uint32_t index = stock->first;
 
-	if (unlikely(index >= pool->count)) {
-		stock->count = half(stock);
-		index = stock->first = take_chain(pool, cells, &stock->count);
-	}
-	if (unlikely(index == CELL_NONE)) {
-		stock->count = 0;
-		return CELL_NONE;
-	}
 	stock->first = cells[index].next;
 	stock->count--;
 	return index;
+}
+
+static __attribute__((noinline)) uint32_t fetch_and_take(struct cell_stock *stock, struct cell_pool *pool,
+                                                         struct cell *cells)
+{
+	uint32_t count = half(stock);
+
+	stock->first = take_chain(pool, cells, &count);
+	stock->count = stock->first == CELL_NONE ? 0 : count;
+	return stock->first == CELL_NONE ? CELL_NONE : take_first(stock, cells);
+}
+
+uint32_t cell_take_held(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells)
+{
+	return likely(stock->first < pool->count) ? take_first(stock, cells) : fetch_and_take(stock, pool, cells);
 }
 
 static void give_half_back(struct cell_stock *stock, struct cell_pool *pool, struct cell *cells)

@@ -102,6 +102,22 @@ int stack_lay_out(struct stack *stack, size_t bytes, const struct stack_settings
 	return 0;
 }
 
+int stack_copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes)
+{
+	uint32_t index = bytes <= CELL_BYTES ? stack_take_cell_held(stack) : CELL_NONE;
+	struct cell *cell;
+
+	if (unlikely(index >= stack->cells))
+		return 0;
+	stack_hold(stack, index);
+	cell = stack_cells(stack) + index;
+	cell->offset = 0;
+	cell->bytes = (uint16_t)bytes;
+	cpu_hide(bytes);
+	memcpy(stack_at(stack, stack->data_offset + (uint64_t)index * CELL_BYTES), packet, bytes);
+	return 1;
+}
+
 int stack_has_address(const struct stack *stack, const struct address *address)
 {
 	for (uint32_t i = 0; i < stack->address_count && i < STACK_ADDRESSES_MAX; i++)

@@ -24,6 +24,8 @@
 
 enum {
 	STACK_ADDRESSES_MAX = 64,
+	STACK_BATCH =
+		64, /* packets that are looked at together: they share the lock, and small ones of a connection their answer */
 	ENDPOINT_BYTES = 1024,
 	ENDPOINTS_MAX = 1 << 20,
 	CELLS_MIN = 64,
@@ -82,7 +84,6 @@ struct stack {
 	uint32_t free_endpoints;
 	uint32_t busy_with; /* the endpoint that the lock's holder is changing; 0: none */
 	uint32_t latest; /* the connection that the last expected segment was for (tcp/expected.c); 0: none */
-	uint32_t postponed; /* the one that has not been asked yet what it has to send, for more may come; 0: none */
 	uint32_t address_count;
 	struct address addresses[STACK_ADDRESSES_MAX]; /* whose packets are ours; none at all: everybody's */
 	struct stack_output output;
@@ -90,6 +91,11 @@ struct stack {
 	struct cell_pool pool __attribute__((aligned(64)));
 	struct wheel wheel __attribute__((aligned(64)));
 	struct cell_stock stock;
+	/* Cells with packets that have come, in the hand of the lock's holder: those from `hand_next` on have not been looked at. Here, so
+	 * that they are not lost with it */
+	uint32_t hand_next;
+	uint32_t hand_count;
+	uint32_t hand[STACK_BATCH];
 };
 
 /* Bytes of memory that a stack with these settings takes, after stack_settings_complete. */
@@ -168,6 +174,29 @@ static inline void stack_give_back_held(struct stack *stack, uint32_t index)
 {
 	if (likely(index && index < stack->cells))
 		cell_give_back_held(&stack->stock, &stack->pool, stack_cells(stack), index);
+}
+
+/* Whatever another process has written there. */
+static inline uint32_t stack_hand_count(const struct stack *stack)
+{
+	return stack->hand_count < STACK_BATCH ? stack->hand_count : STACK_BATCH;
+}
+
+/* The next one of the hand is about to be somebody's: a death from here on may lose it, but never give it to two. */
+static inline void stack_take_from_hand(struct stack *stack)
+{
+	store_release(&stack->hand_next, stack->hand_next + 1);
+}
+
+/* Copies a packet of `bytes` bytes into a cell, and that into the hand, which has room. 0: no cell is free, or the packet is larger than
+ * one. For those that hold the lock. */
+int stack_copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes);
+
+/* Into the hand, which has room. */
+static inline void stack_hold(struct stack *stack, uint32_t index)
+{
+	stack->hand[stack->hand_count % STACK_BATCH] = index;
+	store_release(&stack->hand_count, stack->hand_count + 1);
 }
 
 static inline struct wheel_node *stack_timers(const struct stack *stack)

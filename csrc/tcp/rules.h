@@ -14,10 +14,9 @@ struct arrival {
 	uint32_t cell; /* 0: its bytes have been taken over */
 };
 
-/* expected.c: the short way of the segment that is expected, which begins at `from` in cell `index`. 1: it was one, and the cell is taken over, but what its
- * connection has to send may wait for expected_finish, which whoever has the lock calls before anything else; 0: nothing was changed */
-int expected_receive(struct stack *stack, uint32_t index, struct cell *cell, const uint8_t *from);
-void expected_finish(struct stack *stack);
+/* expected.c: the short way of the segment that is expected. Takes the first packets of the hand that are one: of the next, which is
+ * returned, nothing was changed. Those of one connection are answered together */
+uint32_t expected_receive(struct stack *stack);
 
 /* receive.c: from a packet to its connection */
 void tcp_receive(struct stack *stack, uint32_t cell, const struct packet *packet);
@@ -169,13 +168,15 @@ static inline void accept_take_timestamp(const struct stack *stack, struct tcp *
 /* The peer's window is known from a segment of this sequence and acknowledgement (SND.WL1, SND.WL2). */
 static inline void acknowledged_window(struct tcp *tcp, uint32_t sequence, uint32_t acknowledgement, uint32_t window)
 {
-	if (unlikely(!tcp->snd_wnd && window))
+	tcp->snd_wl1 = sequence;
+	tcp->snd_wl2 = acknowledgement;
+	if (tcp->snd_wnd == window)
+		return;
+	if (!tcp->snd_wnd)
 		persist_end(tcp);
 	tcp->snd_wnd = window;
 	tcp->is_window_closed = !window;
 	tcp->snd_wnd_max = tcp_most(tcp->snd_wnd_max, window);
-	tcp->snd_wl1 = sequence;
-	tcp->snd_wl2 = acknowledgement;
 }
 
 /* Anything acceptable from the peer. */

@@ -233,7 +233,7 @@ static inline int tcp_is_quiet(const struct tcp *tcp)
 	uint64_t first;
 
 	memcpy(&first, &tcp->state, sizeof(first));
-	return first == STATE_ESTABLISHED && !tcp->waiting_first && !tcp->duplicates;
+	return first == STATE_ESTABLISHED && !(tcp->waiting_first | tcp->duplicates);
 }
 _Static_assert(offsetof(struct tcp, is_window_closed) == offsetof(struct tcp, state) + 7, "what tcp_is_quiet looks at");
 

@@ -58,25 +58,15 @@ static int has_packet(const struct vi *vi)
 	return bytes_of(slot_of(direction, next), next) != 0;
 }
 
-static uint32_t take(struct vi *vi, struct stack *stack, uint32_t *cells)
+static void take(struct vi *vi, struct stack *stack)
 {
 	struct link_direction *direction = direction_from(vi, !vi->side);
-	uint32_t taken = direction->taken, count = 0, bytes, index;
+	uint32_t taken = direction->taken, bytes;
 
-	for (; count < VI_BATCH && (bytes = bytes_of(slot_of(direction, taken), taken)); taken++) {
-		struct cell *cell;
-
-		index = stack_take_cell_held(stack);
-		if (index == CELL_NONE)
-			break;
-		cell = stack_cell(stack, index);
-		cell->offset = 0;
-		cell->bytes = (uint16_t)bytes;
-		memcpy(stack_cell_bytes(stack, index), slot_of(direction, taken)->packet, bytes);
-		cells[count++] = index;
-	}
+	while (stack->hand_count < STACK_BATCH && (bytes = bytes_of(slot_of(direction, taken), taken)) &&
+	       stack_copy_in(stack, slot_of(direction, taken)->packet, bytes))
+		taken++;
 	store_release(&direction->taken, taken);
-	return count;
 }
 
 /* A packet may have been put and not counted. One that was taken and not counted comes twice, as on any wire. */

@@ -6,9 +6,11 @@
 
 static uint32_t receive(struct vi *vi, struct stack *stack)
 {
-	uint32_t cells[VI_BATCH], count = vi->kind->take(vi, stack, cells);
+	uint32_t count;
 
-	holding_receive(stack, cells, count, vi->interface);
+	vi->kind->take(vi, stack);
+	count = stack_hand_count(stack);
+	holding_receive(stack, vi->interface);
 	return count;
 }
 

@@ -8,16 +8,13 @@
 
 #include "engine/engine.h"
 
-#define VI_BATCH \
-	32u /* packets that are taken at once: what the lock, and an answer to many, cost is shared by so many */
-
 struct vi;
 
 struct vi_kind {
 	/* Whether there is something to take. */
 	int (*has_packet)(const struct vi *vi);
-	/* Takes up to VI_BATCH packets, each into a cell of the stack's. How many. */
-	uint32_t (*take)(struct vi *vi, struct stack *stack, uint32_t *cells);
+	/* Takes packets, each into a cell of the stack's and that into its hand, as many as that has room for. */
+	void (*take)(struct vi *vi, struct stack *stack);
 	/* Whether one more packet can be put. */
 	int (*has_room)(const struct vi *vi);
 	/* Sends the cell's packet; the cell is the VI's from here. */

@@ -62,7 +62,7 @@ def kernel_lines(
 def build_variant(name: str, *defines: str) -> Path:
     """The library built another way, for tests: as hatch_build.py does, all in one command."""
     target = harness.BUILD / f"libbyway_{name}.so"
-    sources = hatch_build.library_sources()
+    sources = [source for source in hatch_build.library_sources() if hatch_build.is_of_preload(source)]
     newest = max(path.stat().st_mtime for path in (harness.ROOT / "csrc").glob("*/*"))
     if target.exists() and target.stat().st_mtime > newest:
         return target

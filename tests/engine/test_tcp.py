@@ -11,7 +11,7 @@ from byway.engine.stack import Stack
 from byway.sim import wire
 
 CSRC = Path(__file__).resolve().parents[2] / "csrc"
-ENGINE = ("frame", "stack", "ip", "udp", "tcp", "engine")
+ENGINE = ("frame", "stack", "ip", "udp", "tcp", "engine", "vi", "standalone")
 LINES_MAX = 70
 NS_PER_SECOND = 10**9
 

@@ -24,6 +24,7 @@ from tests.variant import ROOT
 
 FOLDER = Path(__file__).with_name("faults")
 COMPILE_TIMEOUT_S = 60
+PROTOCOL_TESTS = ("tests/engine/test_tcp.py", "tests/engine/test_udp.py")
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,8 @@ def found_by_scripts(library: Path) -> str | None:
 
 
 def found_by_tests(library: Path) -> str | None:
-    """Whether tests/engine fails with it."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "tests/engine"]
+    """Whether what tests/engine has about protocols fails with it."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *PROTOCOL_TESTS]
     done = subprocess.run(
         command,
         cwd=ROOT,

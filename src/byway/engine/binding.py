@@ -79,6 +79,18 @@ class Info(ctypes.Structure):
         return {field[0]: getattr(self, field[0]) for field in self._fields_}
 
 
+class Vi(ctypes.Structure):
+    """`struct vi`."""
+
+    _fields_ = (
+        ("kind", c_void_p),
+        ("interface", c_uint32),
+        ("side", c_uint32),
+        ("memory", c_void_p),
+        ("repairs", c_uint64),
+    )
+
+
 _STACK = c_void_p
 CALLS: dict[str, tuple[object, list[object]]] = {
     "stack_bytes": (c_int64, [POINTER(Settings)]),
@@ -106,6 +118,11 @@ CALLS: dict[str, tuple[object, list[object]]] = {
     "tcp_abort": (c_int, [_STACK, c_uint32, c_uint64]),
     "tcp_at_mark": (c_int, [_STACK, c_uint32]),
     "tcp_info": (c_int, [_STACK, c_uint32, POINTER(Info)]),
+    "vi_poll": (c_uint32, [POINTER(Vi), _STACK, c_uint64]),
+    "vi_send": (c_int64, [POINTER(Vi), _STACK, c_uint32, c_char_p, c_uint32, c_int, c_uint64]),
+    "link_bytes": (c_uint64, []),
+    "link_make": (None, [c_void_p]),
+    "link_open": (c_int, [POINTER(Vi), c_void_p, c_uint32, c_uint32]),
     "udp_connect": (c_int, [_STACK, c_uint32, POINTER(Address), c_uint32]),
     "udp_send": (c_int, [_STACK, c_uint32, c_char_p, c_uint32, POINTER(Address), c_uint32]),
     "udp_receive": (c_int, [_STACK, c_uint32, c_void_p, c_uint32, c_int, POINTER(Arrival)]),
