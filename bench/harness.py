@@ -35,6 +35,7 @@ NATIVE = ROOT / "bench" / "native"
 CLIENTS = ROOT / "bench" / "clients"
 SERVERS = ROOT / "tests" / "programs" / "servers"  # the same as the tests have
 PRELOAD = native.path(native.PRELOAD_LIBRARY)
+ENGINE = native.path(native.ENGINE_LIBRARY)
 
 START_TIMEOUT_S = 10.0
 LOAD_TIMEOUT_S = 10.0  # beyond ten times what a load was asked to take
@@ -137,13 +138,15 @@ def compiler_missing() -> str | None:
     return None
 
 
-def compiled(name: str, build: Path) -> str:
-    """The path of bench/native/NAME.c, compiled; kept while it is newer than all sources."""
+def compiled(name: str, build: Path, *, with_engine: bool = False) -> str:
+    """The path of bench/native/NAME.c, compiled, and linked with the engine's library if it is to be; kept while it is
+    newer than all sources."""
     source, program = NATIVE / f"{name}.c", build / name
-    newest = max(path.stat().st_mtime_ns for path in (source, *NATIVE.glob("*.h")))
+    engine = [f"-I{ROOT / 'csrc'}", ENGINE, f"-Wl,-rpath,{native.FOLDER}"] if with_engine else []
+    newest = max(path.stat().st_mtime_ns for path in (source, *NATIVE.glob("*.h"), *([Path(ENGINE)] if engine else [])))
     if not program.exists() or program.stat().st_mtime_ns < newest:
         build.mkdir(parents=True, exist_ok=True)
-        command = [*compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)]
+        command = [*compiler(), "-std=gnu11", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source), *engine]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise BenchError(f"{source.name} does not compile: {tail_of(done.stderr)}")

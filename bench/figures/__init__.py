@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bench.figures import (
     connections,
+    engine,
     haproxy,
     idle,
     java,
@@ -28,6 +29,7 @@ def all_figures() -> list[Figure]:
     """Every figure."""
     return [
         round_trip.FIGURE,
+        engine.FIGURE,
         *redis.FIGURES,
         *memcached.FIGURES,
         *nginx.FIGURES,

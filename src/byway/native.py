@@ -6,6 +6,7 @@ from byway.errors import UserError
 
 FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_native")
 PRELOAD_LIBRARY = "libbyway_preload.so"
+ENGINE_LIBRARY = "libbyway.so"
 HOW_TO_BUILD = "in a clone run `./dev build`, else install byway again"
 
 

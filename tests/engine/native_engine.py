@@ -7,7 +7,6 @@ import subprocess
 from pathlib import Path
 
 from byway import native
-from byway.engine import binding
 from tests.programs import harness
 
 NATIVE = Path(__file__).with_name("native")
@@ -15,7 +14,7 @@ NATIVE = Path(__file__).with_name("native")
 
 def library() -> Path:
     """The one that tests/engine is about: $BYWAY_ENGINE_LIBRARY, or the installed one."""
-    return Path(os.environ.get("BYWAY_ENGINE_LIBRARY") or native.path(binding.LIBRARY))
+    return Path(os.environ.get("BYWAY_ENGINE_LIBRARY") or native.path(native.ENGINE_LIBRARY))
 
 
 def compiled(name: str) -> str:

@@ -1,5 +1,5 @@
-"""What it costs to receive and acknowledge a segment of 64 bytes that comes in order, as callgrind counts: from the link
-to the stack, and with the acknowledgement back to the link."""
+"""What it costs to receive and acknowledge a segment of 64 bytes that comes in order, as callgrind counts: from the
+link to the stack, and with the acknowledgement back to the link."""
 
 from __future__ import annotations
 

@@ -16,7 +16,6 @@ from ctypes import POINTER, c_char_p, c_int, c_int64, c_uint8, c_uint16, c_uint3
 from byway import native
 from byway.errors import UserError
 
-LIBRARY = "libbyway.so"
 NEVER = 2**64 - 1
 CELL_BYTES = 2048
 PROTOCOL_TCP = 6
@@ -151,7 +150,7 @@ class Library:
 @functools.cache
 def library(path: str | None = None) -> Library:
     """The one at `path`, else at $BYWAY_ENGINE_LIBRARY (for tests), else the installed one; loaded once."""
-    return Library(path or os.environ.get("BYWAY_ENGINE_LIBRARY") or native.path(LIBRARY))
+    return Library(path or os.environ.get("BYWAY_ENGINE_LIBRARY") or native.path(native.ENGINE_LIBRARY))
 
 
 @functools.cache
