@@ -3,7 +3,8 @@
 
 #include "tcp/rules.h"
 
-#define RETRIES_MAX 15u /* R2, as Linux has it: between 13 and 30 minutes */
+#define RETRIES_MAX 15u /* R2, as Linux has it: between 13 and 30 minutes, where the timeout is not very short */
+#define GIVE_UP_AFTER_NS 100000000000ull /* R2 is never less (RFC 1122, 4.2.3.5) */
 
 static uint64_t due_ns(const struct stack *stack, const struct tcp *tcp)
 {
@@ -43,6 +44,11 @@ static void handshake_expired(struct stack *stack, struct tcp *tcp)
 	emit_syn(stack, tcp);
 }
 
+static int is_given_up(const struct stack *stack, const struct tcp *tcp)
+{
+	return tcp->retries >= RETRIES_MAX && stack->now_ns - tcp->unanswered_since_ns >= GIVE_UP_AFTER_NS;
+}
+
 /* 5.4 to 5.6: the earliest that is not acknowledged, and the timer anew, doubled. output_all sends it. */
 void retransmit_expired(struct stack *stack, struct tcp *tcp)
 {
@@ -52,7 +58,7 @@ void retransmit_expired(struct stack *stack, struct tcp *tcp)
 	}
 	if (!tcp_flight(tcp))
 		return;
-	if (tcp->retries >= RETRIES_MAX || idle_user_timeout_is_over(stack, tcp)) {
+	if (is_given_up(stack, tcp) || idle_user_timeout_is_over(stack, tcp)) {
 		tcp_end(stack, tcp, why_it_ends(tcp));
 		return;
 	}
