@@ -1,7 +1,7 @@
 /* The short way of the segment that is expected: in order, of a connection about which nothing is unusual, bringing bytes, or an
- * acknowledgement of something new, or both (the "header prediction" of RFC 7323, appendix A's sources). It is judged on the bytes as
- * they lie. Whatever is unusual falls out before anything has been changed, and takes the long way from its beginning: tcp/receive.c.
- * So do all when cells are short, since here each segment keeps its own.
+ * acknowledgement of something new, or both (header prediction, as it is called). It is judged on the bytes as they lie. Whatever is
+ * unusual falls out before anything has been changed, and takes the long way from its beginning: tcp/receive.c. So do all when cells
+ * are short, since here each segment keeps its own.
  *
  * Every rule here is one of the long way's, for the case that is left: the functions that it calls are the same. */
 #include "frame/usual.h"

@@ -1,3 +1,4 @@
+/* The one way that packets come and go, whatever they come by. */
 #include "vi/vi.h"
 
 #include "engine/holding.h"
@@ -14,21 +15,22 @@ static uint32_t receive(struct vi *vi, struct stack *stack)
 	return count;
 }
 
-static uint32_t transmit(struct vi *vi, struct stack *stack)
-{
-	uint32_t count = 0;
-
-	for (; stack->output.first != CELL_NONE && vi->kind->has_room(vi); count++)
-		vi->kind->put(vi, stack, ip_next_packet(stack));
-	return count;
-}
-
 static void repair(struct vi *vi, const struct stack *stack)
 {
 	if (likely(vi->repairs == stack->counters[STACK_repairs]))
 		return;
 	vi->repairs = stack->counters[STACK_repairs];
 	vi->kind->repair(vi);
+}
+
+static uint32_t transmit(struct vi *vi, struct stack *stack)
+{
+	uint32_t count = 0;
+
+	repair(vi, stack);
+	for (; stack->output.first != CELL_NONE && vi->kind->has_room(vi); count++)
+		vi->kind->put(vi, stack, ip_next_packet(stack));
+	return count;
 }
 
 /* Without the lock: what is missed now is seen the next time. */
@@ -49,7 +51,6 @@ static uint32_t poll_once(struct vi *vi, struct stack *stack, uint64_t now_ns)
 	uint32_t count;
 
 	holding_begin(stack, now_ns);
-	repair(vi, stack);
 	count = receive(vi, stack);
 	if (holding_timers_are_due(stack, stack->now_ns))
 		holding_run_due(stack);
