@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from byway import native
-from byway.engine.binding import LIBRARY
+from byway.native import ENGINE_LIBRARY
 from byway.sim import hostile
 from byway.sim.watch import ViolationError
 from tests.variant import ROOT
@@ -88,7 +88,7 @@ def run_each(starts: list[int], jobs: int, chunk: int = CHUNK) -> Iterator[tuple
 
 def identity() -> str:
     """What the results depend on: the library and the simulation."""
-    digest = hashlib.sha256(Path(native.path(LIBRARY)).read_bytes())
+    digest = hashlib.sha256(Path(native.path(ENGINE_LIBRARY)).read_bytes())
     for path in sorted(SOURCES.glob("*.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
