@@ -30,6 +30,8 @@ SOURCES = ROOT / "csrc"
 NATIVE = ROOT / "src" / "byway" / "_native"
 GLIBC_MIN = "2.28"
 FOLDERS_NOT_IN_LIBRARY = {"bpf"}  # compiled for another machine
+STEER = SOURCES / "bpf" / "steer.bpf.c"
+BPF_FLAGS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-const-variable", "-mcpu=v3"]
 ENGINE_FOLDERS = {"base", "frame", "stack", "ip", "udp", "tcp", "engine", "vi", "standalone"}
 FOLDERS_NOT_IN_PRELOAD = {"standalone"}  # what the preload library has its own way for
 HIDDEN_IN_PRELOAD = SOURCES / "engine" / "hidden.map"  # names that programs must not meet
@@ -231,6 +233,28 @@ def library_unit(target: Path, folder: Path, objects: list[Unit], command: list[
     return Unit(target, full, hashlib.sha256(parts.encode()).hexdigest(), folder / f"{target.name}.key")
 
 
+def bpf_compiler() -> list[str] | None:
+    """One that makes BPF programs: clang, or the one in the ziglang wheel; None: there is none."""
+    clang = shutil.which("clang")
+    if clang is not None:
+        return [clang, "-target", "bpf"]
+    if zig_is_installed():
+        return [sys.executable, "-m", "ziglang", "cc", "-target", "bpfel-freestanding"]
+    return None
+
+
+def bpf_units(folder: Path) -> list[Unit]:
+    """The programs that steer packets. Without a compiler for them everything but acceleration of adapters works."""
+    compiler = bpf_compiler()
+    if compiler is None:
+        print("native build: neither clang nor ziglang is there: no steer.bpf.o, no adapters", file=sys.stderr)
+        return []
+    command = [*compiler, *BPF_FLAGS, "-c", str(STEER.relative_to(ROOT))]
+    parts = [" ".join(command).encode(), *(path.read_bytes() for path in sorted(STEER.parent.glob("*.[ch]")))]
+    key = hashlib.sha256(b"\0".join(parts)).hexdigest()
+    return [Unit(NATIVE / "steer.bpf.o", command, key, folder / "steer.bpf.o.key")]
+
+
 def run_units(units: list[Unit]) -> int:
     """Makes what is out of date, in parallel; how many that were."""
     stale = [unit for unit in units if not unit.is_current()]
@@ -295,7 +319,7 @@ def build(variant_name: str, out: Path | None = None, *, warnings_are_errors: bo
         compiled = run_units(list(objects.values()))
         default_out = NATIVE if variant.name == "release" else folder
         libraries = library_units(variant, compiler, folder, out or default_out, objects)
-        linked = run_units(libraries)
+        linked = run_units(libraries) + (run_units(bpf_units(folder)) if default_out == NATIVE else 0)
     if compiled or linked:
         print(f"native build ({variant.name}): {compiled} compiled, {linked} linked", file=sys.stderr)
     return [unit.target for unit in libraries]
@@ -319,7 +343,7 @@ if TYPE_CHECKING or importlib.util.find_spec("hatchling") is not None:
         """What hatchling calls: builds the release libraries into the package and tags the wheel."""
 
         def dependencies(self) -> list[str]:
-            return [] if system_compiler() is not None else ["ziglang"]
+            return [] if system_compiler() is not None and shutil.which("clang") else ["ziglang"]
 
         def initialize(self, version: str, build_data: dict[str, Any]) -> None:
             if self.target_name != "wheel":

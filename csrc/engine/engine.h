@@ -20,6 +20,8 @@ ENGINE_API int64_t byway_stack_bytes(struct stack_settings *settings);
 ENGINE_API int byway_stack_make(void *memory, uint64_t bytes, const struct stack_settings *settings, uint64_t now_ns);
 /* Whether there is a stack of this library's layout in memory that another process made. 0; -EINVAL; -EPROTO: of another layout. */
 ENGINE_API int byway_stack_check(const void *memory, uint64_t bytes);
+/* Where in the stack's memory its cells lie, a page's multiple, and how many bytes they take together: what an adapter may be given. */
+ENGINE_API uint64_t byway_stack_cells(const struct stack *stack, uint64_t *bytes);
 /* Packets for this address are taken from now on; without any, all are. 0; -ENOSPC. */
 ENGINE_API int byway_stack_add_address(struct stack *stack, const struct address *address);
 

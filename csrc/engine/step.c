@@ -75,6 +75,12 @@ int byway_stack_check(const void *memory, uint64_t bytes)
 	return stack->layout_hash == BYWAY_STACK_HASH ? 0 : -EPROTO;
 }
 
+uint64_t byway_stack_cells(const struct stack *stack, uint64_t *bytes)
+{
+	*bytes = (uint64_t)stack->cells * CELL_BYTES;
+	return stack->data_offset;
+}
+
 int byway_stack_add_address(struct stack *stack, const struct address *address)
 {
 	int result = -ENOSPC;

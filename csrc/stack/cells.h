@@ -21,8 +21,9 @@ struct cell {
 	uint16_t offset; /* of its bytes in the cell */
 	uint16_t bytes;
 	uint32_t sequence; /* of the first byte, where it is a segment that waits for earlier ones */
-	uint32_t note; /* what else its list knows of it */
+	uint32_t note; /* what else its list knows of it; of a packet that has come: CELL_CHECKED, or 0 */
 };
+#define CELL_CHECKED 1u /* the transport's checksum need not be looked at: somebody has, or it never was on a wire */
 _Static_assert(sizeof(struct cell) == 16, "a quarter of a line");
 
 /* On a line of its own. */

@@ -7,6 +7,7 @@
 #include "frame/address.h"
 
 #define LINE 64ull
+#define PAGE_BYTES 4096ull
 #define HASH_SLOTS_MIN 64u
 #define MS_MAX 3600000u
 
@@ -72,7 +73,7 @@ static uint64_t measure(const struct stack_settings *settings, struct stack *sta
 	at += lines(sizeof(struct work_node) * (uint64_t)settings->endpoints);
 	stack->hash_offset = (uint32_t)at;
 	at += lines(2 * sizeof(uint32_t) * (uint64_t)stack->hash_slots);
-	stack->data_offset = (at + CELL_BYTES - 1) / CELL_BYTES * CELL_BYTES;
+	stack->data_offset = (at + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES; /* as a UMEM must begin */
 	return stack->data_offset + (uint64_t)CELL_BYTES * settings->cells;
 }
 
@@ -111,8 +112,7 @@ int stack_copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes)
 		return 0;
 	stack_hold(stack, index);
 	cell = stack_cells(stack) + index;
-	cell->offset = 0;
-	cell->bytes = (uint16_t)bytes;
+	*cell = (struct cell){.bytes = (uint16_t)bytes};
 	cpu_hide(bytes);
 	memcpy(stack_at(stack, stack->data_offset + (uint64_t)index * CELL_BYTES), packet, bytes);
 	return 1;

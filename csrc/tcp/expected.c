@@ -134,13 +134,13 @@ static inline int is_same(const struct run *run, const struct usual_packet *pack
 }
 
 /* The connection of the segment at `from`, if it is the expected one; NULL: it is not. */
-static inline struct tcp *judge(struct stack *stack, struct run *run, const uint8_t *from, uint32_t bytes,
+static inline struct tcp *judge(struct stack *stack, struct run *run, const uint8_t *from, const struct cell *cell,
                                 struct expected *expected)
 {
 	struct usual_packet packet;
 	struct tcp *tcp;
 
-	if (!usual_read(from, bytes, &packet))
+	if (!usual_read(from, cell->bytes, &packet))
 		return NULL;
 	if (likely(is_same(run, &packet))) {
 		tcp = run->tcp;
@@ -149,7 +149,9 @@ static inline struct tcp *judge(struct stack *stack, struct run *run, const uint
 		run->addresses = packet.address_sum;
 		run->v4_ports = packet.v4_ports ? packet.v4_ports : NO_PORTS;
 	}
-	return tcp_is_quiet(tcp) && read_segment(tcp, &packet, expected) && usual_segment_is_right(&packet) ? tcp : NULL;
+	if (!tcp_is_quiet(tcp) || !read_segment(tcp, &packet, expected))
+		return NULL;
+	return cell->note & CELL_CHECKED || usual_segment_is_right(&packet) ? tcp : NULL;
 }
 
 /* Nothing more comes for it now: what it has to send leaves, an acknowledgement among it. */
@@ -176,7 +178,7 @@ static inline int receive_one(struct stack *stack, struct run *run, uint32_t ind
 
 	if (cell->offset + cell->bytes > CELL_BYTES)
 		return 0;
-	tcp = judge(stack, run, data + cell->offset, cell->bytes, &expected);
+	tcp = judge(stack, run, data + cell->offset, cell, &expected);
 	if (!tcp)
 		return 0;
 	if (tcp != run->tcp) {

@@ -55,7 +55,8 @@ void tcp_receive(struct stack *stack, uint32_t cell, const struct packet *packet
 {
 	struct arrival arrival = {.stack = stack, .packet = packet, .cell = cell};
 	const uint8_t *from = stack_cell_bytes(stack, cell) + stack_cell(stack, cell)->offset + packet->payload_offset;
-	enum drop drop = is_for_one(packet) ? segment_parse(from, packet, 0, &arrival.segment) : DROP_bad_address;
+	int is_checked = stack_cell(stack, cell)->note & CELL_CHECKED;
+	enum drop drop = is_for_one(packet) ? segment_parse(from, packet, is_checked, &arrival.segment) : DROP_bad_address;
 
 	if (drop != DROP_none)
 		stack->drops[drop]++;

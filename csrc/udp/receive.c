@@ -116,7 +116,7 @@ void udp_receive(struct stack *stack, uint32_t cell, const struct packet *packet
 {
 	const uint8_t *from = stack_cell_bytes(stack, cell) + stack_cell(stack, cell)->offset + packet->payload_offset;
 	struct datagram datagram;
-	enum drop drop = datagram_parse(from, packet, 0, &datagram);
+	enum drop drop = datagram_parse(from, packet, stack_cell(stack, cell)->note & CELL_CHECKED, &datagram);
 
 	if (drop != DROP_none) {
 		stack->drops[drop]++;

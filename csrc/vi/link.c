@@ -78,7 +78,13 @@ static void repair(struct vi *vi)
 		direction->put++;
 }
 
-static const struct vi_kind kind_link = {has_packet, take, has_room, put, repair};
+static const struct vi_kind kind_link = {
+	.has_packet = has_packet,
+	.take = take,
+	.has_room = has_room,
+	.put = put,
+	.repair = repair,
+};
 
 uint64_t byway_link_bytes(void)
 {

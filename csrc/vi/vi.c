@@ -28,9 +28,17 @@ static uint32_t transmit(struct vi *vi, struct stack *stack)
 	uint32_t count = 0;
 
 	repair(vi, stack);
+	if (vi->kind->before_put)
+		vi->kind->before_put(vi, stack);
 	for (; stack->output.first != CELL_NONE && vi->kind->has_room(vi); count++)
 		vi->kind->put(vi, stack, ip_next_packet(stack));
 	return count;
+}
+
+static void kick(struct vi *vi)
+{
+	if (unlikely(vi->must_kick))
+		vi->kind->kick(vi);
 }
 
 /* Without the lock: what is missed now is seen the next time. */
@@ -56,6 +64,7 @@ static uint32_t poll_once(struct vi *vi, struct stack *stack, uint64_t now_ns)
 		holding_run_due(stack);
 	count += transmit(vi, stack);
 	holding_end(stack);
+	kick(vi);
 	return count;
 }
 
@@ -83,6 +92,7 @@ int64_t byway_vi_send(struct vi *vi, struct stack *stack, uint32_t socket, const
 		tcp_serve(stack, socket);
 		transmit(vi, stack);
 		holding_end(stack);
+		kick(vi);
 	} else {
 		holding_leave_work(stack, socket, now_ns);
 	}

@@ -87,6 +87,8 @@ class Vi(ctypes.Structure):
         ("side", c_uint32),
         ("memory", c_void_p),
         ("repairs", c_uint64),
+        ("must_kick", c_uint32),
+        ("pad", c_uint32),
     )
 
 
@@ -95,6 +97,7 @@ CALLS: dict[str, tuple[object, list[object]]] = {
     "stack_bytes": (c_int64, [POINTER(Settings)]),
     "stack_make": (c_int, [c_void_p, c_uint64, POINTER(Settings), c_uint64]),
     "stack_check": (c_int, [c_void_p, c_uint64]),
+    "stack_cells": (c_uint64, [_STACK, POINTER(c_uint64)]),
     "stack_add_address": (c_int, [_STACK, POINTER(Address)]),
     "stack_receive": (c_uint32, [_STACK, c_char_p, POINTER(c_uint32), c_uint32, c_uint32, c_uint64]),
     "stack_run_timers": (c_uint64, [_STACK, c_uint64]),
@@ -122,6 +125,9 @@ CALLS: dict[str, tuple[object, list[object]]] = {
     "link_bytes": (c_uint64, []),
     "link_make": (None, [c_void_p]),
     "link_open": (c_int, [POINTER(Vi), c_void_p, c_uint32, c_uint32]),
+    "xdp_bytes": (c_uint64, []),
+    "xdp_open": (c_int, [POINTER(Vi), c_void_p, _STACK, c_int, c_char_p, c_uint32, c_int]),
+    "xdp_neighbour": (c_int, [POINTER(Vi), _STACK, POINTER(Address), c_char_p]),
     "udp_connect": (c_int, [_STACK, c_uint32, POINTER(Address), c_uint32]),
     "udp_send": (c_int, [_STACK, c_uint32, c_char_p, c_uint32, POINTER(Address), c_uint32]),
     "udp_receive": (c_int, [_STACK, c_uint32, c_void_p, c_uint32, c_int, POINTER(Arrival)]),

@@ -92,6 +92,12 @@ class Stack:
         self.buffer = ctypes.create_string_buffer(_BUFFER_BYTES)
         self.buffer_at = ctypes.addressof(self.buffer)
 
+    def cells(self) -> tuple[int, int]:
+        """Where its cells lie, and how many bytes they are together."""
+        count = ctypes.c_uint64()
+        offset = self.calls.stack_cells(self.at, ctypes.byref(count))
+        return self.at + offset, count.value
+
     def add_address(self, address: str) -> None:
         checked(self.calls.stack_add_address(self.at, ctypes.byref(pack(address))))
 

@@ -9,7 +9,7 @@ import ctypes
 import mmap
 
 from byway.engine import binding
-from byway.engine.stack import Stack, TcpSocket, checked
+from byway.engine.stack import Stack, TcpSocket, checked, pack
 
 
 class Link:
@@ -34,6 +34,22 @@ class Vi:
     def __init__(self, vi: binding.Vi, stack: Stack) -> None:
         self._vi = ctypes.byref(vi)
         self.stack = stack
+        self._memory: object = None  # what the kind of interface has of its own
+
+    @classmethod
+    def of_adapter(cls, stack: Stack, fd: int, mac: bytes, interface: int = 0, *, is_veth: bool = False) -> Vi:
+        """By the XDP socket `fd`, whose memory the stack's cells are. `is_veth`: whoever sends there may leave
+        checksums to an adapter that there is not. OSError: as getsockopt(2) and mmap(2)."""
+        vi, memory = binding.Vi(), ctypes.create_string_buffer(stack.calls.xdp_bytes())
+        at = ctypes.addressof(memory)
+        checked(stack.calls.xdp_open(ctypes.byref(vi), at, stack.at, fd, mac, interface, int(is_veth)))
+        one = cls(vi, stack)
+        one._memory = memory
+        return one
+
+    def neighbour(self, address: str, mac: bytes) -> None:
+        """Packets for the address go there. OSError: ENOSPC."""
+        checked(self.stack.calls.xdp_neighbour(self._vi, self.stack.at, ctypes.byref(pack(address)), mac))
 
     def poll(self) -> int:
         """What has come is judged, what is due is done, what waits leaves. How many packets came and left."""

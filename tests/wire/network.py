@@ -1,0 +1,131 @@
+"""Hosts that are network namespaces, joined by veth pairs: made by the tests themselves, on a machine without an
+adapter to spare. Needs root."""
+
+from __future__ import annotations
+
+import ctypes
+import itertools
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+CLONE_NEWNET = 0x40000000
+COMMAND_TIMEOUT_S = 20
+_numbers = itertools.count()
+
+
+def missing() -> str | None:
+    """Why there can be no such network, if so."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    try:
+        done = subprocess.run(["ip", "-V"], capture_output=True, timeout=COMMAND_TIMEOUT_S)
+    except FileNotFoundError:
+        return "ip is not installed (Debian: iproute2)"
+    return None if done.returncode == 0 else "ip does not work"
+
+
+def ip(*words: str) -> str:
+    """ip(8): what it prints."""
+    command = ["ip", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S).stdout
+
+
+def _enter(fd: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(fd, CLONE_NEWNET):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """One end of a veth pair."""
+
+    name: str
+    index: int
+    mac: bytes
+
+
+class Host:
+    """A namespace, with an adapter `eth` and an address of each family."""
+
+    def __init__(self, name: str, v4: str, v6: str) -> None:
+        self.name, self.v4, self.v6 = name, v4, v6
+        ip("netns", "add", name)
+
+    def address(self, version: int) -> str:
+        return self.v4 if version == 4 else self.v6
+
+    def ip(self, *words: str) -> str:
+        return ip("-n", self.name, *words)
+
+    def bring_up(self) -> None:
+        self.ip("addr", "add", f"{self.v4}/24", "dev", "eth")
+        self.ip("addr", "add", f"{self.v6}/64", "dev", "eth", "nodad")
+        for adapter in ("lo", "eth"):
+            self.ip("link", "set", adapter, "up")
+
+    @property
+    def adapter(self) -> Adapter:
+        found = re.match(r"(\d+): (\S+?)@.*link/ether (\S+)", self.ip("-o", "link", "show", "eth"))
+        assert found
+        return Adapter(found[2], int(found[1]), bytes.fromhex(found[3].replace(":", "")))
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """What this thread does inside is done there: sockets that it makes stay there."""
+        before = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            _enter(there)
+            yield
+        finally:
+            _enter(before)
+            os.close(there)
+            os.close(before)
+
+    def run(self, *command: str, timeout_s: float = COMMAND_TIMEOUT_S) -> subprocess.CompletedProcess[str]:
+        """A command there."""
+        with self.entered():
+            return subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
+
+    @contextmanager
+    def process(self, work: Callable[[], None]) -> Iterator[int]:
+        """A process there, which is ended with the block."""
+        child = os.fork()
+        if not child:
+            try:
+                with self.entered():
+                    work()
+            finally:
+                os._exit(1)
+        try:
+            yield child
+        finally:
+            os.kill(child, 9)
+            os.waitpid(child, 0)
+
+    def remove(self) -> None:
+        subprocess.run(["ip", "netns", "del", self.name], capture_output=True, timeout=COMMAND_TIMEOUT_S)
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[Host, Host]]:
+    """Two, with a veth pair between them; gone afterwards, whatever happens."""
+    prefix = f"byway-{os.getpid()}-{next(_numbers)}"
+    hosts: list[Host] = []
+    try:
+        for number in (1, 2):
+            hosts.append(Host(f"{prefix}-{number}", f"10.77.0.{number}", f"fd77::{number}"))
+        one, other = hosts
+        ip("link", "add", "eth", "netns", one.name, "type", "veth", "peer", "name", "eth", "netns", other.name)
+        for host in hosts:
+            host.bring_up()
+        yield one, other
+    finally:
+        for host in hosts:
+            host.remove()
