@@ -244,15 +244,21 @@ def bpf_compiler() -> list[str] | None:
 
 
 def bpf_units(folder: Path) -> list[Unit]:
-    """The programs that steer packets. Without a compiler for them everything but acceleration of adapters works."""
+    """The programs that steer packets: none without a compiler for them, and then all but adapters works."""
     compiler = bpf_compiler()
     if compiler is None:
-        print("native build: neither clang nor ziglang is there: no steer.bpf.o, no adapters", file=sys.stderr)
         return []
     command = [*compiler, *BPF_FLAGS, "-c", str(STEER.relative_to(ROOT))]
     parts = [" ".join(command).encode(), *(path.read_bytes() for path in sorted(STEER.parent.glob("*.[ch]")))]
     key = hashlib.sha256(b"\0".join(parts)).hexdigest()
     return [Unit(NATIVE / "steer.bpf.o", command, key, folder / "steer.bpf.o.key")]
+
+
+def bpf_note(made: int) -> str:
+    """What the build says of them."""
+    if bpf_compiler() is None:
+        return f"; {STEER.name} needs clang or ziglang: without it no adapter can be used"
+    return f", {STEER.name} compiled" if made else ""
 
 
 def run_units(units: list[Unit]) -> int:
@@ -319,9 +325,12 @@ def build(variant_name: str, out: Path | None = None, *, warnings_are_errors: bo
         compiled = run_units(list(objects.values()))
         default_out = NATIVE if variant.name == "release" else folder
         libraries = library_units(variant, compiler, folder, out or default_out, objects)
-        linked = run_units(libraries) + (run_units(bpf_units(folder)) if default_out == NATIVE else 0)
-    if compiled or linked:
-        print(f"native build ({variant.name}): {compiled} compiled, {linked} linked", file=sys.stderr)
+        linked = run_units(libraries)
+        programs = run_units(bpf_units(folder)) if variant.name == "release" else 0
+    if compiled or linked or programs:
+        print(
+            f"native build ({variant.name}): {compiled} compiled, {linked} linked{bpf_note(programs)}", file=sys.stderr
+        )
     return [unit.target for unit in libraries]
 
 

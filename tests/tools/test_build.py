@@ -1,5 +1,6 @@
 """The native build compiles what changed and nothing else; `./dev` says what it can do."""
 
+import importlib.util
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ SOURCES = {
     "csrc/shm/options.def": 'OPTION(spin_us, process, us, 50, 0, 100, "text")\n',
     "csrc/base/one.c": f'#include "shm/layout.h"\nint one(void);\n{EXPORT} int one(void) {{ return 1; }}\n',
     "csrc/interpose/two.c": f"int one(void);\nint two(void);\n{EXPORT} int two(void) {{ return one() + 1; }}\n",
+    "csrc/bpf/steer.bpf.c": "int steer(void) { return 2; }\n",
     "csrc/engine/hidden.map": "{ local: byway_*; };\n",
     "csrc/engine/options.def": "",
     "csrc/stack/counters.def": "",
@@ -71,7 +73,8 @@ def test_the_core_has_no_interposition(tree: Path) -> None:
     build(tree)
     native = tree / "src/byway/_native"
     tables = {"layout.h", "options.def", "engine_options.def", "stack_counters.def", "frame_drops.def"}
-    assert {path.name for path in native.iterdir()} == {*tables, "libbyway.so", "libbyway_preload.so"}
+    programs = {"steer.bpf.o"} if shutil.which("clang") or importlib.util.find_spec("ziglang") else set()
+    assert {path.name for path in native.iterdir()} == {*tables, *programs, "libbyway.so", "libbyway_preload.so"}
     assert " two" in exported(native / "libbyway_preload.so")
     assert " one" in exported(native / "libbyway.so")
     assert " two" not in exported(native / "libbyway.so")
