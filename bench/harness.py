@@ -138,11 +138,16 @@ def compiler_missing() -> str | None:
     return None
 
 
-def compiled(name: str, build: Path, *, with_engine: bool = False) -> str:
-    """The path of bench/native/NAME.c, compiled, and linked with the engine's library if it is to be; kept while it is
-    newer than all sources."""
+def engine_flags(source: Path) -> list[str]:
+    """What a program needs that includes the engine's headers, which lie in folders: the engine's library."""
+    uses_it = re.search(r'^#include "\w+/', source.read_text(), re.MULTILINE)
+    return [f"-I{ROOT / 'csrc'}", ENGINE, f"-Wl,-rpath,{native.FOLDER}"] if uses_it else []
+
+
+def compiled(name: str, build: Path) -> str:
+    """The path of bench/native/NAME.c, compiled; kept while it is newer than all that it is made of."""
     source, program = NATIVE / f"{name}.c", build / name
-    engine = [f"-I{ROOT / 'csrc'}", ENGINE, f"-Wl,-rpath,{native.FOLDER}"] if with_engine else []
+    engine = engine_flags(source)
     newest = max(path.stat().st_mtime_ns for path in (source, *NATIVE.glob("*.h"), *([Path(ENGINE)] if engine else [])))
     if not program.exists() or program.stat().st_mtime_ns < newest:
         build.mkdir(parents=True, exist_ok=True)

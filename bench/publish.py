@@ -1,4 +1,5 @@
 """Puts a whole run's tables into the documents, between marks: a short one into the README, all into docs/figures.md.
+A figure that has a page of its own is put there by any run that has it.
 
 docs/figures.md keeps one table for each kind of processor, so that measuring on another machine replaces nothing.
 """
@@ -27,6 +28,9 @@ IN_README = (
     "messages",
     "connections",
 )
+
+
+OWN_PAGES = {"engine": Path("docs") / "engine.md"}
 
 
 def marks(name: str) -> tuple[str, str]:
@@ -58,20 +62,36 @@ def figures_missing(report: Report) -> list[str]:
     return [figure.name for figure in all_figures() if figure.name not in there]
 
 
+def only(report: Report, *names: str) -> Report:
+    """The part of `report` that these figures are."""
+    return replace(report, figures=[result for result in report.figures if result.name in names])
+
+
 def short(report: Report) -> Report:
     """What the README shows of `report`."""
-    return replace(report, figures=[result for result in report.figures if result.name in IN_README])
+    return only(report, *IN_README)
+
+
+def own_pages(report: Report, root: Path) -> dict[Path, str]:
+    """The pages of single figures, with what the report has of them."""
+    there = {result.name for result in report.figures}
+    return {
+        root / page: replace_marked((root / page).read_text(), name, markdown(only(report, name)))
+        for name, page in OWN_PAGES.items()
+        if name in there
+    }
 
 
 def publish(report: Report, root: Path) -> list[Path]:
-    """Writes both documents; which ones. ValueError: the run is not whole, or a document has lost its marks."""
-    if missing := figures_missing(report):
+    """Writes the documents; which ones. ValueError: the run has nothing that can be published, or a document has lost
+    its marks."""
+    texts, missing = own_pages(report, root), figures_missing(report)
+    if missing and not texts:
         raise ValueError(f"this run is not whole, so nothing is published; it has no {', '.join(missing)}")
-    readme, docs = root / "README.md", root / "docs" / "figures.md"
-    texts = {
-        readme: replace_marked(readme.read_text(), "figures", markdown(short(report))),
-        docs: with_table(docs.read_text(), report.machine["cpu"], markdown(report)),
-    }
+    if not missing:
+        readme, docs = root / "README.md", root / "docs" / "figures.md"
+        texts[readme] = replace_marked(readme.read_text(), "figures", markdown(short(report)))
+        texts[docs] = with_table(docs.read_text(), report.machine["cpu"], markdown(report))
     for path, text in texts.items():
         path.write_text(text)
     return list(texts)

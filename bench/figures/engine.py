@@ -19,7 +19,7 @@ def measure(variant: Variant, settings: Settings) -> Sample:
     if variant is BARE:
         return latency_sample(bare_pingpong(settings, settings.seconds), ROUND_TRIP_BYTES)
     if variant is LINK:
-        program = compiled("link_pingpong", settings.build, with_engine=True)
+        program = compiled("link_pingpong", settings.build)
         arguments = [program, str(settings.seconds), str(settings.server_cpu), str(settings.load_cpu)]
         return latency_sample(run_load(LINK, settings.load_cpu, arguments, settings.seconds), ROUND_TRIP_BYTES)
     return round_trips(variant, settings)

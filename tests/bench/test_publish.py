@@ -15,6 +15,9 @@ MARKED = "before\n<!-- a: begin -->\nold\n<!-- a: end -->\nafter\n"
 README = "Byway\n<!-- figures: begin -->\n<!-- figures: end -->\nmore\n"
 
 
+ENGINE_PAGE = "the engine\n<!-- engine: begin -->\n<!-- engine: end -->\n"
+
+
 def test_only_what_is_between_the_marks_changes() -> None:
     changed = replace_marked(MARKED, "a", "| new |")
     assert changed == "before\n<!-- a: begin -->\n| new |\n<!-- a: end -->\nafter\n"
@@ -42,6 +45,7 @@ def test_a_whole_run_goes_into_both_documents(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(README)
     (tmp_path / "docs" / "figures.md").write_text("# Figures\n")
+    (tmp_path / "docs" / "engine.md").write_text(ENGINE_PAGE)
     figures = [replace(result_of(2.4), name=one.name, title=one.title) for one in all_figures()]
     publish(report_of(*figures), tmp_path)
     titles = {figure.title for figure in all_figures()}
@@ -49,6 +53,15 @@ def test_a_whole_run_goes_into_both_documents(tmp_path: Path) -> None:
     assert "## A Processor" in docs
     assert all(title in docs for title in titles)
     assert sum(title in readme for title in titles) == len(IN_README)
+
+
+def test_a_figure_with_a_page_of_its_own_needs_no_whole_run(tmp_path: Path) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "engine.md").write_text(ENGINE_PAGE)
+    (tmp_path / "README.md").write_text(README)
+    publish(report_of(replace(result_of(2.4), name="engine", title="the engine alone")), tmp_path)
+    assert "the engine alone" in (tmp_path / "docs" / "engine.md").read_text()
+    assert (tmp_path / "README.md").read_text() == README
 
 
 def test_a_run_that_is_not_whole_changes_nothing(tmp_path: Path) -> None:
