@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bench.figures import all_figures
+from bench.figures import all_figures, wire_figures
 from bench.harness import ROOT, busy_processors, byway_missing, end_on_signals, machine, processors, run_figure
 from bench.model import Figure, Report, Settings
 from bench.publish import publish
@@ -24,9 +24,11 @@ SECONDS, SECONDS_QUICK = 1.0, 0.3
 
 def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    names = ", ".join(figure.name for figure in all_figures())
+    known = [figure.name for figure in (*all_figures(), *wire_figures())]
+    names = ", ".join(known)
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__, epilog=f"figures: {names}")
     parser.add_argument("--only", metavar="NAME,...", help="only these figures")
+    parser.add_argument("--wire", action="store_true", help="the figures over an adapter instead; needs root")
     parser.add_argument("--rounds", type=int, metavar="N", help=f"rounds of each figure ({ROUNDS})")
     parser.add_argument("--seconds", type=float, metavar="S", help=f"how long a load runs in a round ({SECONDS:g})")
     parser.add_argument(
@@ -44,7 +46,7 @@ def arguments_of(words: Sequence[str] | None) -> argparse.Namespace:
         parser.error("--rounds needs at least 1")
     if options.seconds is not None and options.seconds <= 0:
         parser.error("--seconds needs more than 0")
-    unknown = set((options.only or "").split(",")) - {""} - {figure.name for figure in all_figures()}
+    unknown = set((options.only or "").split(",")) - {""} - set(known)
     if unknown:
         parser.error(f"no figure is called {', '.join(sorted(unknown))}; there are {names}")
     return options
@@ -95,7 +97,8 @@ def measure(figures: Sequence[Figure], settings: Settings) -> Report:
 def new_report(options: argparse.Namespace) -> tuple[Report, Path]:
     """Measures, and writes the JSON."""
     wanted = set(options.only.split(",")) if options.only else None
-    figures = [figure for figure in all_figures() if wanted is None or figure.name in wanted]
+    measured = wire_figures() if options.wire else all_figures()
+    figures = [figure for figure in measured if wanted is None or figure.name in wanted]
     if missing := byway_missing():
         say(f"{missing}; only the kernel is measured")
     busy = busy_processors()

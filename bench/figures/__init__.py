@@ -25,8 +25,15 @@ from bench.figures import (
 from bench.model import Figure
 
 
+def wire_figures() -> list[Figure]:
+    """Those over an adapter, which need root: apart from the others."""
+    from bench.figures import wire
+
+    return list(wire.FIGURES)
+
+
 def all_figures() -> list[Figure]:
-    """Every figure."""
+    """Every figure of one machine."""
     return [
         round_trip.FIGURE,
         engine.FIGURE,

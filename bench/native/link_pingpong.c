@@ -2,53 +2,12 @@
  *
  * What the engine costs, and no kernel: both ends spin, as bare_pingpong does, each on a processor of its own. */
 #define _GNU_SOURCE
-#include "measure.h"
+#include "engine_end.h"
 
-#include <sched.h>
-#include <signal.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "tcp/tcp.h"
 #include "vi/link.h"
-
-#define WARM_UP_ROUNDS 10000
-#define PORT 80
-
-/* One end: its stack, its way to the other, its socket. */
-struct end {
-	struct stack *stack;
-	struct vi vi;
-	uint32_t socket;
-};
-
-static double ns_per_tick;
-
-static void pin(size_t processor)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(processor, &set);
-	if (sched_setaffinity(0, sizeof set, &set))
-		fail("sched_setaffinity");
-}
-
-/* The time that the engine is told: of the processor's counter, which both ends read alike. */
-static void begin_clock(void)
-{
-	uint64_t ns = measure_ns(), ticks = measure_ticks();
-
-	usleep(20000);
-	ns_per_tick = (double)(measure_ns() - ns) / (double)(measure_ticks() - ticks);
-}
-
-static uint64_t now_ns(void)
-{
-	return (uint64_t)((double)measure_ticks() * ns_per_tick);
-}
 
 static void *shared(size_t bytes)
 {
@@ -57,14 +16,6 @@ static void *shared(size_t bytes)
 	if (memory == MAP_FAILED)
 		fail("mmap");
 	return memory;
-}
-
-static void check(int64_t result, const char *what)
-{
-	if (result >= 0)
-		return;
-	fprintf(stderr, "%s: %s\n", what, strerror((int)-result));
-	exit(1);
 }
 
 static struct end make_end(void *link, uint32_t side)
@@ -95,7 +46,7 @@ static void connect_ends(struct end *client, struct end *server)
 
 	check(byway_socket_bind(server->stack, listener, &there, PORT), "bind");
 	check(byway_tcp_listen(server->stack, listener, 1), "listen");
-	check(byway_socket_bind(client->stack, client->socket, &here, 40000), "bind");
+	check(byway_socket_bind(client->stack, client->socket, &here, CLIENT_PORT), "bind");
 	check(byway_tcp_connect(client->stack, client->socket, &there, PORT, now_ns()), "connect");
 	for (int i = 0; i < 10 && accepted < 0; i++) {
 		byway_vi_poll(&client->vi, client->stack, now_ns());
@@ -104,60 +55,6 @@ static void connect_ends(struct end *client, struct end *server)
 	}
 	check(accepted, "accept");
 	server->socket = (uint32_t)accepted;
-}
-
-static inline void send_message(struct end *end, const char *message)
-{
-	check(byway_vi_send(&end->vi, end->stack, end->socket, (const uint8_t *)message, MESSAGE_BYTES, 0, now_ns()),
-	      "send");
-}
-
-static inline void take_message(struct end *end, char *message)
-{
-	uint32_t done = 0;
-
-	while (done < MESSAGE_BYTES) {
-		uint64_t now = now_ns();
-		int64_t bytes;
-
-		if (!byway_vi_poll(&end->vi, end->stack, now)) {
-			measure_pause();
-			continue;
-		}
-		bytes = byway_tcp_receive(end->stack, end->socket, (uint8_t *)message + done, MESSAGE_BYTES - done, 0, now);
-		done += bytes > 0 ? (uint32_t)bytes : 0;
-	}
-}
-
-static void echo_for_ever(struct end *end, size_t processor)
-{
-	char message[MESSAGE_BYTES];
-
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	pin(processor);
-	for (;;) {
-		take_message(end, message);
-		send_message(end, message);
-	}
-}
-
-static void measure(struct end *end, double seconds, struct samples *samples)
-{
-	char message[MESSAGE_BYTES] = "link";
-
-	for (int i = 0; i < WARM_UP_ROUNDS; i++) {
-		send_message(end, message);
-		take_message(end, message);
-	}
-	samples_start(samples);
-	for (uint64_t before = measure_ticks(); !samples_done(samples, seconds);) {
-		send_message(end, message);
-		take_message(end, message);
-		uint64_t after = measure_ticks();
-		samples_add(samples, after - before);
-		before = after;
-	}
-	samples_end(samples);
 }
 
 int main(int argc, char **argv)

@@ -1,4 +1,4 @@
-/* Plain BSD sockets for the measuring programs: listen and connect on 127.0.0.1, read and write all of a message.
+/* Plain BSD sockets for the measuring programs: listen and connect on 127.0.0.1, or at $BENCH_ADDRESS, read and write all of a message.
  * Nothing here knows about Byway: these are the unmodified programs. */
 #ifndef BENCH_SOCKETS_H
 #define BENCH_SOCKETS_H
@@ -12,15 +12,20 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static inline struct sockaddr_in loopback(int port)
+static inline struct sockaddr_in server_address(int port)
 {
+	const char *text = getenv("BENCH_ADDRESS");
+
 	return (struct sockaddr_in){
-		.sin_family = AF_INET, .sin_port = htons((uint16_t)port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+		.sin_family = AF_INET,
+		.sin_port = htons((uint16_t)port),
+		.sin_addr.s_addr = text ? inet_addr(text) : htonl(INADDR_LOOPBACK),
+	};
 }
 
 static inline int tcp_listen(int port)
 {
-	struct sockaddr_in address = loopback(port);
+	struct sockaddr_in address = server_address(port);
 	int on = 1, fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (fd < 0)
@@ -42,7 +47,7 @@ static inline int tcp_accept(int listener)
 
 static inline int tcp_connect(int port)
 {
-	struct sockaddr_in address = loopback(port);
+	struct sockaddr_in address = server_address(port);
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (fd < 0)

@@ -71,10 +71,17 @@ def checked(result: int) -> int:
 
 
 class Stack:
-    """A stack in memory of its own. `settings` are the fields of binding.Settings."""
+    """A stack in memory of its own, or in the file `fd`, which is made as large as it must be, so that other processes
+    can map it. `settings` are the fields of binding.Settings."""
 
     def __init__(
-        self, now_ns: int = 0, *, library: str | None = None, secret: tuple[int, int] = (1, 2), **settings: int
+        self,
+        now_ns: int = 0,
+        *,
+        library: str | None = None,
+        secret: tuple[int, int] = (1, 2),
+        fd: int = -1,
+        **settings: int,
     ) -> None:
         self.calls = binding.library(library)
         self.now_ns = now_ns
@@ -82,7 +89,9 @@ class Stack:
         wanted.secret[:] = secret
         size = checked(self.calls.stack_bytes(ctypes.byref(wanted)))
         self.settings = wanted
-        self._memory = mmap.mmap(-1, size)
+        if fd >= 0:
+            os.ftruncate(fd, size)
+        self._memory = mmap.mmap(fd, size)
         self.at = ctypes.addressof(ctypes.c_char.from_buffer(self._memory))
         checked(self.calls.stack_make(self.at, size, ctypes.byref(wanted), now_ns))
         self._out = ctypes.create_string_buffer(binding.CELL_BYTES)
