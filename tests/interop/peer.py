@@ -126,8 +126,9 @@ class LwipStack(Stack):
         """All of it is gone; no socket of it may be used any more."""
         self.lwip.unload()
 
-    def receive(self, packet: bytes, interface: int = 0) -> None:
-        checked(self.lwip.input(packet, len(packet)))
+    def receive(self, *packets: bytes, interface: int = 0) -> None:
+        for packet in packets:
+            checked(self.lwip.input(packet, len(packet)))
 
     def run_timers(self) -> int:
         wait_ms = self.lwip.run_timers()
@@ -235,6 +236,8 @@ class LwipHost(Host):
         self.addresses = (first, *({ip4, ip6} - {first}))
         self.stack = LwipStack(world.now_ns, ip4, ip6, mtu, world.random.getrandbits(32))
         self.programs = []
+        self.gather_ns = 0
+        self._arrived = []
         self._routes = {}
         self._timer_ns = binding.NEVER
         world.hosts.append(self)

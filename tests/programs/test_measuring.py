@@ -12,12 +12,12 @@ from tests.programs import harness
 from tests.programs.harness import Programs, World
 from tests.programs.ring import check_carrier
 
-pytestmark = [pytest.mark.programs, pytest.mark.timeout(60)]
+pytestmark = [pytest.mark.programs, pytest.mark.alone, pytest.mark.timeout(60)]
 
 Worlds = tuple[World, World]
 
 
-UNDER_WAY_MAX = 32_000_000  # bytes in sockets, which are not received any more when it stops
+UNDER_WAY_MAX = 64_000_000  # bytes in sockets, which are not received any more when it stops: 37 MB were seen
 
 
 def bytes_of(end: dict[str, dict[str, int]], direction: str) -> tuple[int, int]:

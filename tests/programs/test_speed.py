@@ -15,11 +15,12 @@ from tests.programs import harness
 ROUNDS_MAX = 10
 SECONDS = 0.2
 AS_FAST = 0.9  # the machine moves by more from one moment to the next
-NOT_BESIDE_THE_KERNEL = {"round_trip", "idle"}  # compared with something else first
+NOT_BESIDE_THE_KERNEL = {"round_trip", "engine", "idle"}  # compared with something else first
 LONG = {"together"}
 
 pytestmark = [
     pytest.mark.programs,
+    pytest.mark.alone,
     pytest.mark.timeout(180),
     pytest.mark.skipif(bool(byway_missing()), reason=str(byway_missing())),
 ]

@@ -32,7 +32,7 @@ enum {
 };
 #define LIVES_NS_MAX 3000000u /* of a worker, before it is stepped */
 #define STEPS_BITS_MAX 14
-#define STEPS_TO_LOCK_MAX 20000
+#define STEPPING_NS_MAX 500000000u /* nobody else goes on meanwhile, and on a busy machine a step takes milliseconds */
 #define STUCK_NS 20000000000ull
 #define RTO_MS 10 /* what a killed worker had in hand is soon sent again */
 #define TIME_WAIT_MS 100
@@ -331,13 +331,13 @@ static void step(pid_t worker)
 /* Until it has the lock, and then a number of instructions that is small as often as it is large, while it has. */
 static void step_into_lock(const struct stack *stack, pid_t worker)
 {
-	uint64_t left = draw() % (1u << draw() % STEPS_BITS_MAX);
+	uint64_t left = draw() % (1u << draw() % STEPS_BITS_MAX), until_ns = now_ns() + STEPPING_NS_MAX;
 
 	if (ptrace(PTRACE_ATTACH, worker, NULL, NULL) || waitpid(worker, NULL, 0) != worker)
 		fail("the worker cannot be stopped");
-	for (int i = 0; i < STEPS_TO_LOCK_MAX && !holds_lock(stack, worker); i++)
+	while (!holds_lock(stack, worker) && now_ns() < until_ns)
 		step(worker);
-	while (left-- && holds_lock(stack, worker))
+	while (left-- && holds_lock(stack, worker) && now_ns() < until_ns)
 		step(worker);
 }
 
