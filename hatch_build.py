@@ -32,7 +32,7 @@ GLIBC_MIN = "2.28"
 FOLDERS_NOT_IN_LIBRARY = {"bpf"}  # compiled for another machine
 STEER = SOURCES / "bpf" / "steer.bpf.c"
 BPF_FLAGS = ["-O2", "-Wall", "-Wextra", "-Wno-unused-const-variable", "-mcpu=v3"]
-ENGINE_FOLDERS = {"base", "frame", "stack", "ip", "udp", "tcp", "engine", "vi", "standalone"}
+ENGINE_FOLDERS = {"base", "frame", "stack", "ip", "udp", "tcp", "engine", "vi", "mirror", "standalone"}
 FOLDERS_NOT_IN_PRELOAD = {"standalone"}  # what the preload library has its own way for
 HIDDEN_IN_PRELOAD = SOURCES / "engine" / "hidden.map"  # names that programs must not meet
 SHARED_FACTS = ("layout.h", "*.def")  # of csrc/shm, read by the Python side too
@@ -40,6 +40,7 @@ ENGINE_FACTS = (
     "engine/options.def",
     "stack/counters.def",
     "frame/drops.def",
+    "mirror/mirror.h",
 )  # the same, with the folder in their names
 
 COMPILE_FLAGS = [

@@ -20,6 +20,7 @@ SOURCES = {
     "csrc/engine/options.def": "",
     "csrc/stack/counters.def": "",
     "csrc/frame/drops.def": "",
+    "csrc/mirror/mirror.h": "",
     "src/byway/__init__.py": '__version__ = "1.2.3"\n',
 }
 
@@ -72,7 +73,14 @@ def test_a_library_that_was_removed_comes_back(tree: Path) -> None:
 def test_the_core_has_no_interposition(tree: Path) -> None:
     build(tree)
     native = tree / "src/byway/_native"
-    tables = {"layout.h", "options.def", "engine_options.def", "stack_counters.def", "frame_drops.def"}
+    tables = {
+        "layout.h",
+        "options.def",
+        "engine_options.def",
+        "stack_counters.def",
+        "frame_drops.def",
+        "mirror_mirror.h",
+    }
     programs = {"steer.bpf.o"} if shutil.which("clang") or importlib.util.find_spec("ziglang") else set()
     assert {path.name for path in native.iterdir()} == {*tables, *programs, "libbyway.so", "libbyway_preload.so"}
     assert " two" in exported(native / "libbyway_preload.so")

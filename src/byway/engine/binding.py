@@ -92,6 +92,18 @@ class Vi(ctypes.Structure):
     )
 
 
+class Question(ctypes.Structure):
+    """`struct mirror_question`."""
+
+    _fields_ = (("destination", Address), ("source", Address), ("mark", c_uint32), ("flow", c_uint32))
+
+
+class Way(ctypes.Structure):
+    """`struct mirror_way`."""
+
+    _fields_ = (("next_hop", Address), ("source", Address), ("link", c_uint32), ("mtu", c_uint32))
+
+
 _STACK = c_void_p
 CALLS: dict[str, tuple[object, list[object]]] = {
     "stack_bytes": (c_int64, [POINTER(Settings)]),
@@ -125,6 +137,9 @@ CALLS: dict[str, tuple[object, list[object]]] = {
     "link_bytes": (c_uint64, []),
     "link_make": (None, [c_void_p]),
     "link_open": (c_int, [POINTER(Vi), c_void_p, c_uint32, c_uint32]),
+    "mirror_find": (c_int, [c_void_p, POINTER(Question), POINTER(Way)]),
+    "mirror_neighbour": (c_int, [c_void_p, c_uint32, POINTER(Address), c_char_p]),
+    "mirror_sequence": (c_uint32, [c_void_p]),
     "xdp_bytes": (c_uint64, []),
     "xdp_open": (c_int, [POINTER(Vi), c_void_p, _STACK, c_int, c_char_p, c_uint32, c_int]),
     "xdp_neighbour": (c_int, [POINTER(Vi), _STACK, POINTER(Address), c_char_p]),

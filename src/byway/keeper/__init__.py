@@ -1,0 +1,1 @@
+"""The keeper: what needs privileges, so that programs need none."""
