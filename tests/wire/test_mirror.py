@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -198,19 +199,27 @@ def test_neighbours(followed: Followed) -> None:
     assert followed.routes.neighbour(index, "10.77.0.2") is None
 
 
+def follow_for_ever(follower: Follower) -> None:
+    """In a process of its own, as the keeper is, which has not the tests' many objects to collect."""
+    gc.freeze()
+    while True:
+        follower.follow(10.0)
+
+
 @pytest.mark.alone
 def test_a_change_is_seen_soon(followed: Followed) -> None:
     """50 ms, from the command's end to the answer."""
     host, routes = followed.host, followed.routes
     slowest = 0.0
-    for number in range(10):
-        before = routes.sequence
-        host.ip("route", "replace", "192.0.2.0/24", "via", f"10.77.0.{10 + number}")
-        begin = time.monotonic()
-        while routes.find("192.0.2.1").next_hop != f"10.77.0.{10 + number}":
-            assert followed.follower.follow(1.0), "no event came"
-        slowest = max(slowest, time.monotonic() - begin)
-        assert routes.sequence != before
+    with host.process(lambda: follow_for_ever(followed.follower)):
+        for number in range(10):
+            before, gateway = routes.sequence, f"10.77.0.{10 + number}"
+            host.ip("route", "replace", "192.0.2.0/24", "via", gateway)
+            begin = time.monotonic()
+            while routes.find("192.0.2.1").next_hop != gateway:
+                assert time.monotonic() - begin < 5, "it is never seen"
+            slowest = max(slowest, time.monotonic() - begin)
+            assert routes.sequence != before
     assert slowest < CHANGE_S
 
 
