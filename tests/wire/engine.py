@@ -15,6 +15,7 @@ from tests.wire.network import Host
 WAIT_S = 10.0
 STACK_NUMBER = 3
 QUEUE = 0
+FIRST_PORT, ATTEMPTS, ATTEMPT_S = 40000, 50, 5.0
 
 
 class Engine:
@@ -54,6 +55,16 @@ class Engine:
         self.stack.now_ns = time.monotonic_ns()
         sock.connect(*to)
         return sock
+
+    def connected(self, version: int, to: tuple[str, int]) -> TcpSocket:
+        """To a server that may not listen yet: each attempt has a port of its own."""
+        for port in range(FIRST_PORT, FIRST_PORT + ATTEMPTS):
+            sock = self.connect(version, port, to)
+            if self.wait(lambda sock=sock: sock.state != "SYN_SENT", ATTEMPT_S) and sock.state == "ESTABLISHED":
+                return sock
+            sock.close()
+            self.wait(lambda: False, 0.05)
+        raise AssertionError("nobody answers")
 
     def close(self) -> None:
         self.socket.close()

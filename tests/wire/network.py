@@ -50,30 +50,15 @@ class Adapter:
     mac: bytes
 
 
-class Host:
-    """A namespace, with an adapter `eth` and an address of each family."""
+class Namespace:
+    """A network namespace of its own."""
 
-    def __init__(self, name: str, v4: str, v6: str) -> None:
-        self.name, self.v4, self.v6 = name, v4, v6
+    def __init__(self, name: str) -> None:
+        self.name = name
         ip("netns", "add", name)
-
-    def address(self, version: int) -> str:
-        return self.v4 if version == 4 else self.v6
 
     def ip(self, *words: str) -> str:
         return ip("-n", self.name, *words)
-
-    def bring_up(self) -> None:
-        self.ip("addr", "add", f"{self.v4}/24", "dev", "eth")
-        self.ip("addr", "add", f"{self.v6}/64", "dev", "eth", "nodad")
-        for adapter in ("lo", "eth"):
-            self.ip("link", "set", adapter, "up")
-
-    @property
-    def adapter(self) -> Adapter:
-        found = re.match(r"(\d+): (\S+?)@.*link/ether (\S+)", self.ip("-o", "link", "show", "eth"))
-        assert found
-        return Adapter(found[2], int(found[1]), bytes.fromhex(found[3].replace(":", "")))
 
     @contextmanager
     def entered(self) -> Iterator[None]:
@@ -113,19 +98,60 @@ class Host:
         subprocess.run(["ip", "netns", "del", self.name], capture_output=True, timeout=COMMAND_TIMEOUT_S)
 
 
+class Host(Namespace):
+    """A namespace with an adapter `eth` and an address of each family."""
+
+    def __init__(self, name: str, v4: str, v6: str) -> None:
+        super().__init__(name)
+        self.v4, self.v6 = v4, v6
+
+    def address(self, version: int) -> str:
+        return self.v4 if version == 4 else self.v6
+
+    def bring_up(self) -> None:
+        self.ip("addr", "add", f"{self.v4}/24", "dev", "eth")
+        self.ip("addr", "add", f"{self.v6}/64", "dev", "eth", "nodad")
+        for adapter in ("lo", "eth"):
+            self.ip("link", "set", adapter, "up")
+
+    @property
+    def adapter(self) -> Adapter:
+        found = re.match(r"(\d+): (\S+?)@.*link/ether (\S+)", self.ip("-o", "link", "show", "eth"))
+        assert found
+        return Adapter(found[2], int(found[1]), bytes.fromhex(found[3].replace(":", "")))
+
+
+class Prefix:
+    """Namespaces under a name of their own; gone afterwards, whatever happens."""
+
+    def __init__(self) -> None:
+        self.name = f"byway-{os.getpid()}-{next(_numbers)}"
+        self._made: list[Namespace] = []
+
+    def host(self, number: int) -> Host:
+        host = Host(f"{self.name}-{number}", f"10.77.0.{number}", f"fd77::{number}")
+        self._made.append(host)
+        return host
+
+    def bare(self, name: str) -> Namespace:
+        namespace = Namespace(f"{self.name}-{name}")
+        self._made.append(namespace)
+        return namespace
+
+    def __enter__(self) -> Prefix:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for namespace in self._made:
+            namespace.remove()
+
+
 @contextmanager
 def two_hosts() -> Iterator[tuple[Host, Host]]:
-    """Two, with a veth pair between them; gone afterwards, whatever happens."""
-    prefix = f"byway-{os.getpid()}-{next(_numbers)}"
-    hosts: list[Host] = []
-    try:
-        for number in (1, 2):
-            hosts.append(Host(f"{prefix}-{number}", f"10.77.0.{number}", f"fd77::{number}"))
-        one, other = hosts
+    """Two, with a veth pair between them."""
+    with Prefix() as prefix:
+        one, other = prefix.host(1), prefix.host(2)
         ip("link", "add", "eth", "netns", one.name, "type", "veth", "peer", "name", "eth", "netns", other.name)
-        for host in hosts:
+        for host in (one, other):
             host.bring_up()
         yield one, other
-    finally:
-        for host in hosts:
-            host.remove()

@@ -17,7 +17,6 @@ from tests.wire.network import Host, missing, two_hosts
 
 pytestmark = [pytest.mark.wire, pytest.mark.skipif(missing() is not None, reason=missing() or "")]
 PORT = 5000
-ESTABLISHED = "ESTABLISHED"
 STREAM_BYTES = 400_000
 
 
@@ -50,10 +49,6 @@ def received(sock: TcpSocket) -> bytes:
     return b""
 
 
-def is_established(sock: TcpSocket) -> bool:
-    return sock.state == ESTABLISHED
-
-
 def echoed(engine: Engine, sock: TcpSocket, data: bytes) -> bytes:
     """What comes back of it."""
     sent, come = 0, b""
@@ -69,22 +64,11 @@ def echoed(engine: Engine, sock: TcpSocket, data: bytes) -> bytes:
     return come
 
 
-def connected(engine: Engine, peer: Host, version: int, port: int = 40000) -> TcpSocket:
-    """To the peer's echo server, which may not listen yet."""
-    for attempt in range(50):
-        sock = engine.connect(version, port + attempt, (peer.address(version), PORT))
-        if engine.wait(lambda sock=sock: sock.state != "SYN_SENT", 2) and is_established(sock):
-            return sock
-        sock.close()
-        engine.wait(lambda: False, 0.05)
-    raise AssertionError("nobody answers")
-
-
 @pytest.mark.parametrize("version", [4, 6])
 def test_a_connection_to_the_kernel(engine: Engine, hosts: tuple[Host, Host], version: int) -> None:
     peer = hosts[1]
     with peer.process(lambda: echo_server(peer.address(version))):
-        sock = connected(engine, peer, version)
+        sock = engine.connected(version, (peer.address(version), PORT))
         data = random.Random(version).randbytes(STREAM_BYTES)
         assert echoed(engine, sock, data) == data
         sock.shutdown(socket.SHUT_WR)
@@ -179,7 +163,7 @@ def test_the_kernel_does_not_answer_for_us(engine: Engine, hosts: tuple[Host, Ho
     """A segment of a flow whose stack has gone: no reset leaves, neither for the segment nor later."""
     host, peer = hosts
     with peer.process(lambda: echo_server(peer.v4)):
-        sock = connected(engine, peer, 4)
+        sock = engine.connected(4, (peer.v4, PORT))
         flow = Filter(PROTOCOL_TCP, (host.v4, sock.local().port), (peer.v4, PORT))
         engine.steering.add(flow, STACK_NUMBER, Flag.GONE)
         sock.send(b"what nobody hears the answer to")
