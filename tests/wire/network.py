@@ -4,28 +4,39 @@ adapter to spare. Needs root."""
 from __future__ import annotations
 
 import ctypes
+import functools
 import itertools
 import os
 import re
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+
+from byway.errors import UserError
+from byway.kernel import steer, xdp
 
 CLONE_NEWNET = 0x40000000
 COMMAND_TIMEOUT_S = 20
 _numbers = itertools.count()
 
 
+@functools.cache
 def missing() -> str | None:
-    """Why there can be no such network, if so."""
+    """Why there can be no such network, if so: it is tried."""
     if os.geteuid() != 0:
         return "network namespaces need root"
     try:
-        done = subprocess.run(["ip", "-V"], capture_output=True, timeout=COMMAND_TIMEOUT_S)
+        with two_hosts() as (host, _), host.entered(), steer.Steering(host.adapter.index):
+            socket.socket(xdp.AF_XDP, socket.SOCK_RAW).close()
     except FileNotFoundError:
         return "ip is not installed (Debian: iproute2)"
-    return None if done.returncode == 0 else "ip does not work"
+    except subprocess.CalledProcessError as error:
+        return f"there can be no namespace with a veth pair here: {error.stderr.strip()}"
+    except (OSError, UserError) as error:
+        return f"no adapter can be used here: {error}"
+    return None
 
 
 def ip(*words: str) -> str:
