@@ -30,7 +30,7 @@ IN_README = (
 )
 
 
-OWN_PAGES = {"engine": Path("docs") / "engine.md"}
+OWN_PAGES = {"engine": Path("docs") / "engine.md", "wire": Path("docs") / "wire.md"}
 
 
 def marks(name: str) -> tuple[str, str]:
