@@ -281,6 +281,56 @@ int byway_mirror_find(const struct mirror *mirror, const struct mirror_question 
 	return MIRROR_ASK_KERNEL;
 }
 
+/* One step down from a link; NULL: there is none that we follow. */
+static const struct mirror_link *below(const struct mirror *mirror, const struct mirror_link *link,
+                                       struct mirror_adapter *adapter)
+{
+	if (link->kind == MIRROR_LINK_BOND || link->kind == MIRROR_LINK_TEAM)
+		return link_of(mirror, link->active);
+	if (link->kind != MIRROR_LINK_VLAN || adapter->vlan_count == 2)
+		return NULL;
+	adapter->vlans[1] = adapter->vlans[0];
+	adapter->vlans[0] = link->vlan;
+	adapter->vlan_count++;
+	return link_of(mirror, link->lower);
+}
+
+static int carries_frames(const struct mirror_link *link)
+{
+	return link->kind == MIRROR_LINK_OTHER || link->kind == MIRROR_LINK_VETH;
+}
+
+static int find_adapter(const struct mirror *mirror, uint32_t index, struct mirror_adapter *adapter)
+{
+	const struct mirror_link *link = link_of(mirror, index);
+
+	if (link)
+		memcpy(adapter->mac, link->mac, sizeof(adapter->mac));
+	for (int steps = 0; link && link->is_up && steps < 4; steps++) {
+		if (carries_frames(link)) {
+			adapter->link = link->index;
+			return 1;
+		}
+		link = below(mirror, link, adapter);
+	}
+	return 0;
+}
+
+int byway_mirror_adapter(const struct mirror *mirror, uint32_t link, struct mirror_adapter *adapter)
+{
+	for (int tries = 0; tries < 8; tries++) {
+		uint32_t sequence = begin(mirror);
+		struct mirror_adapter found = {0};
+		int is_found = find_adapter(mirror, link, &found);
+
+		if (is_whole(mirror, sequence)) {
+			*adapter = found;
+			return is_found;
+		}
+	}
+	return 0;
+}
+
 static int find_neighbour(const struct mirror *mirror, uint32_t link, const struct address *address, uint8_t mac[6])
 {
 	uint32_t count = bounded(mirror->counts.neighbours, MIRROR_NEIGHBOURS_MAX);

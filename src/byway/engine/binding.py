@@ -98,6 +98,18 @@ class Question(ctypes.Structure):
     _fields_ = (("destination", Address), ("source", Address), ("mark", c_uint32), ("flow", c_uint32))
 
 
+class Adapter(ctypes.Structure):
+    """`struct mirror_adapter`."""
+
+    _fields_ = (
+        ("link", c_uint32),
+        ("vlans", c_uint16 * 2),
+        ("vlan_count", c_uint8),
+        ("mac", c_uint8 * 6),
+        ("pad", c_uint8),
+    )
+
+
 class Way(ctypes.Structure):
     """`struct mirror_way`."""
 
@@ -138,6 +150,7 @@ CALLS: dict[str, tuple[object, list[object]]] = {
     "link_make": (None, [c_void_p]),
     "link_open": (c_int, [POINTER(Vi), c_void_p, c_uint32, c_uint32]),
     "mirror_find": (c_int, [c_void_p, POINTER(Question), POINTER(Way)]),
+    "mirror_adapter": (c_int, [c_void_p, c_uint32, POINTER(Adapter)]),
     "mirror_neighbour": (c_int, [c_void_p, c_uint32, POINTER(Address), c_char_p]),
     "mirror_sequence": (c_uint32, [c_void_p]),
     "xdp_bytes": (c_uint64, []),

@@ -31,6 +31,15 @@ class Way:
     mtu: int = 0
 
 
+@dataclass(frozen=True)
+class Adapter:
+    """What a link comes down to."""
+
+    link: int
+    vlans: tuple[int, ...]  # the outer tag first
+    mac: bytes
+
+
 class Routes:
     """A mirror's file, read."""
 
@@ -53,6 +62,13 @@ class Routes:
         if answer is not Answer.WAY:
             return Way(answer)
         return Way(answer, way.link, unpack(way.next_hop), unpack(way.source), way.mtu)
+
+    def adapter(self, link: int) -> Adapter | None:
+        """What carries the link's frames now; None: the kernel must send."""
+        found = binding.Adapter()
+        if not self.calls.mirror_adapter(ctypes.addressof(self._at), link, ctypes.byref(found)):
+            return None
+        return Adapter(found.link, tuple(found.vlans[: found.vlan_count]), bytes(found.mac))
 
     def neighbour(self, link: int, address: str) -> bytes | None:
         """Its MAC; None: it is not known."""
