@@ -191,3 +191,22 @@ def test_datagrams(engine: Engine, hosts: tuple[Host, Host], version: int) -> No
         here.send(b"from the engine", Place(peer.address(version), PORT))
         engine.poll()
         assert there.recv(100) == b"from the engine"
+
+
+def test_fragments_between_filtered_addresses_are_nobodys(engine: Engine, hosts: tuple[Host, Host]) -> None:
+    """They are dropped, since the kernel knows nothing of the flow; others are the kernel's to put together."""
+    host, peer = hosts
+    exact = Filter(PROTOCOL_UDP, (host.v4, PORT), (peer.v4, PORT))
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as here, peer.entered():
+        there = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with host.entered():
+            here.bind((host.v4, PORT + 1))
+        here.settimeout(5)
+        there.bind((peer.v4, PORT))
+        with there:
+            engine.steering.add(exact, STACK_NUMBER)
+            there.sendto(bytes(4000), (host.v4, PORT + 1))
+            assert engine.wait(lambda: engine.steering.counts()["fragment"] >= 3, 2)
+            engine.steering.remove(exact)
+            there.sendto(b"x" * 4000, (host.v4, PORT + 1))
+            assert here.recv(5000) == b"x" * 4000

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import ipaddress
 import struct
+from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from pathlib import Path
@@ -61,7 +62,11 @@ class Filter:
         address = ipaddress.ip_address(self.local[0])
         remote_port = self.remote[1] if self.remote else 0
         head = struct.pack(">BBHHH", self.protocol, address.version, self.local[1], remote_port, 0)
-        return head + _sixteen(self.local[0]) + (_sixteen(self.remote[0]) if self.remote else _ANY)
+        return head + self.pair()
+
+    def pair(self) -> bytes:
+        """The two addresses."""
+        return _sixteen(self.local[0]) + (_sixteen(self.remote[0]) if self.remote else _ANY)
 
 
 def _sixteen(text: str) -> bytes:
@@ -80,6 +85,8 @@ class Steering:
         if not path.exists():
             raise UserError(f"{path} is missing: install clang or ziglang, then {native.HOW_TO_BUILD}")
         self._held: list[bpf.Descriptor] = []
+        self._exact: dict[bytes, bytes] = {}  # filters of connections, and between which addresses
+        self._pairs: Counter[bytes] = Counter()
         try:
             self._load(bpf.ObjectFile(path.read_bytes()), interface)
         except BaseException:
@@ -117,11 +124,27 @@ class Steering:
         self.maps["sockets"][struct.pack("<I", stack * QUEUES_MAX + queue)] = struct.pack("<I", fd)
 
     def add(self, wanted: Filter, stack: int, flags: Flag = NO_FLAGS) -> None:
-        self.maps["flows"][wanted.pack()] = struct.pack("<II", stack, int(flags))
+        """Its packets are the stack's from now on; of one that is there already stack and flags change."""
+        key = wanted.pack()
+        if wanted.remote and key not in self._exact:
+            self._exact[key] = wanted.pair()
+            self._count_pair(wanted.pair(), 1)
+        self.maps["flows"][key] = struct.pack("<II", stack, int(flags))
 
     def remove(self, wanted: Filter) -> None:
         """KeyError: there is no such filter."""
-        del self.maps["flows"][wanted.pack()]
+        key = wanted.pack()
+        del self.maps["flows"][key]
+        if key in self._exact:
+            self._count_pair(self._exact.pop(key), -1)
+
+    def _count_pair(self, pair: bytes, more: int) -> None:
+        """How many filters there are between two addresses: between none, fragments are the kernel's."""
+        self._pairs[pair] += more
+        if self._pairs[pair]:
+            self.maps["pairs"][pair] = struct.pack("<I", self._pairs[pair])
+        else:
+            del self.maps["pairs"][pair]
 
     def counts(self) -> dict[str, int]:
         """How many packets met each fate."""
