@@ -205,7 +205,7 @@ uint32_t byway_stack_receive(struct stack *stack, const uint8_t *packets, const 
 	holding_begin(stack, now_ns);
 	while (is_taken && done < count) {
 		while (done < count && stack->hand_count < STACK_BATCH &&
-		       (is_taken = stack_copy_in(stack, packets, lengths[done])))
+		       (is_taken = lengths[done] <= CELL_BYTES && stack_copy_in(stack, packets, lengths[done])))
 			packets += lengths[done++];
 		holding_receive(stack, interface);
 	}

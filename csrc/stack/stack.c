@@ -105,7 +105,7 @@ int stack_lay_out(struct stack *stack, size_t bytes, const struct stack_settings
 
 int stack_copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes)
 {
-	uint32_t index = bytes <= CELL_BYTES ? stack_take_cell_held(stack) : CELL_NONE;
+	uint32_t index = stack_take_cell_held(stack);
 	struct cell *cell;
 
 	if (unlikely(index >= stack->cells))

@@ -188,8 +188,8 @@ static inline void stack_take_from_hand(struct stack *stack)
 	store_release(&stack->hand_next, stack->hand_next + 1);
 }
 
-/* Copies a packet of `bytes` bytes into a cell, and that into the hand, which has room. 0: no cell is free, or the packet is larger than
- * one. For those that hold the lock. */
+/* Copies a packet of `bytes` bytes, at most CELL_BYTES, into a cell, and that into the hand, which has room. 0: no cell is free. For
+ * those that hold the lock. */
 int stack_copy_in(struct stack *stack, const uint8_t *packet, uint32_t bytes);
 
 /* Into the hand, which has room. */
