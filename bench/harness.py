@@ -138,9 +138,17 @@ def compiler_missing() -> str | None:
     return None
 
 
+def included(source: Path) -> Iterator[str]:
+    """What a program includes by name in quotes, and what that does."""
+    for name in re.findall(r'^#include "(\S+)"', source.read_text(), re.MULTILINE):
+        yield name
+        if (source.parent / name).exists():
+            yield from included(source.parent / name)
+
+
 def engine_flags(source: Path) -> list[str]:
     """What a program needs that includes the engine's headers, which lie in folders: the engine's library."""
-    uses_it = re.search(r'^#include "\w+/', source.read_text(), re.MULTILINE)
+    uses_it = any("/" in name for name in included(source))
     return [f"-I{ROOT / 'csrc'}", ENGINE, f"-Wl,-rpath,{native.FOLDER}"] if uses_it else []
 
 

@@ -3,27 +3,16 @@
  *
  *   bare_xdp client|server SECONDS PROCESSOR MEMORY XDP OWN_MAC PEER_MAC */
 #define _GNU_SOURCE
-#include "engine_end.h"
+#include "xdp_end.h"
 
 #include <linux/if_xdp.h>
-#include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-
-#include "vi/xdp.h"
 
 #define FRAME_BYTES (14 + 20 + 32 + MESSAGE_BYTES)
 
 static struct stack *stack;
 static struct vi vi;
 static uint8_t own_mac[6], peer_mac[6];
-
-static void read_mac(const char *text, uint8_t mac[6])
-{
-	for (int i = 0; i < 6; i++)
-		if (sscanf(text + 2 * i, "%2hhx", &mac[i]) != 1)
-			usage("a MAC is twelve digits");
-}
 
 static struct xdp *xdp(void)
 {
@@ -102,13 +91,7 @@ static void write_frame(uint8_t *frame, int is_client)
 
 static void open_all(int memory, int fd)
 {
-	struct stat status;
-
-	if (fstat(memory, &status))
-		fail("fstat");
-	stack = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory, 0);
-	if (stack == MAP_FAILED)
-		fail("mmap");
+	stack = map_stack(memory);
 	check(byway_xdp_open(&vi, calloc(1, byway_xdp_bytes()), stack, fd, own_mac, 0, 1), "xdp");
 }
 

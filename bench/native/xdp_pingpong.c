@@ -4,12 +4,7 @@
  *
  * MEMORY: descriptor of the stack's memory, whose cells the XDP socket of descriptor XDP has. Addresses: client 10.77.0.1, server .2. */
 #define _GNU_SOURCE
-#include "engine_end.h"
-
-#include <sys/mman.h>
-#include <sys/stat.h>
-
-#include "vi/xdp.h"
+#include "xdp_end.h"
 
 static struct address address_of(uint8_t last)
 {
@@ -18,25 +13,13 @@ static struct address address_of(uint8_t last)
 	return address_of_ipv4(four);
 }
 
-static void read_mac(const char *text, uint8_t mac[6])
-{
-	for (int i = 0; i < 6; i++)
-		if (sscanf(text + 2 * i, "%2hhx", &mac[i]) != 1)
-			usage("a MAC is twelve digits");
-}
-
 static struct end open_end(int memory, int xdp, const char *own_mac, const char *peer_mac, uint8_t peer)
 {
 	struct address address = address_of(peer);
 	struct end end = {0};
-	struct stat status;
 	uint8_t mac[6];
 
-	if (fstat(memory, &status))
-		fail("fstat");
-	end.stack = mmap(NULL, (size_t)status.st_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, memory, 0);
-	if (end.stack == MAP_FAILED)
-		fail("mmap");
+	end.stack = map_stack(memory);
 	read_mac(own_mac, mac);
 	check(byway_xdp_open(&end.vi, calloc(1, byway_xdp_bytes()), end.stack, xdp, mac, 0, 1), "xdp");
 	read_mac(peer_mac, mac);

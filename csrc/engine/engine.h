@@ -29,9 +29,6 @@ ENGINE_API int byway_stack_add_address(struct stack *stack, const struct address
  * Small segments of one connection are answered once, at the end. How many: fewer where no cell is free, or one is larger than a cell. */
 ENGINE_API uint32_t byway_stack_receive(struct stack *stack, const uint8_t *packets, const uint32_t *lengths,
                                         uint32_t count, uint32_t interface, uint64_t now_ns);
-/* The same of packets in cells of the stack's own, which stack_take_cell gave: `offset` and `bytes` of each say where. */
-ENGINE_API void byway_stack_receive_cells(struct stack *stack, const uint32_t *cells, uint32_t count,
-                                          uint32_t interface, uint64_t now_ns);
 /* What is due. When it is to be called next: STACK_NEVER: nothing will be due until something else happens. */
 ENGINE_API uint64_t byway_stack_run_timers(struct stack *stack, uint64_t now_ns);
 /* Takes the next packet that is to leave: copied to `to`. Its bytes; 0: there is none; -EMSGSIZE: `room` is too small.

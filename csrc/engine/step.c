@@ -185,18 +185,6 @@ void holding_receive(struct stack *stack, uint32_t interface)
 	stack->hand_next = stack->hand_count = 0;
 }
 
-void byway_stack_receive_cells(struct stack *stack, const uint32_t *cells, uint32_t count, uint32_t interface,
-                               uint64_t now_ns)
-{
-	holding_begin(stack, now_ns);
-	while (count) {
-		for (; count && stack->hand_count < STACK_BATCH; count--)
-			stack_hold(stack, *cells++);
-		holding_receive(stack, interface);
-	}
-	holding_end(stack);
-}
-
 uint32_t byway_stack_receive(struct stack *stack, const uint8_t *packets, const uint32_t *lengths, uint32_t count,
                              uint32_t interface, uint64_t now_ns)
 {

@@ -158,10 +158,10 @@ static const struct mirror_hop *hop_of(const struct mirror *mirror, const struct
 static void choose_source(const struct mirror *mirror, const struct mirror_route *route, const struct mirror_hop *hop,
                           const struct mirror_question *question, struct mirror_way *way)
 {
-	const struct mirror_address *found = NULL;
+	const struct mirror_address *found;
 
 	way->source = question->source;
-	if (!is_zero(question->source.bytes) && !address_is_unspecified(&question->source))
+	if (!address_is_unspecified(&question->source))
 		return;
 	way->source = address_at(route->source);
 	if (!is_zero(route->source))

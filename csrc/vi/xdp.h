@@ -12,7 +12,8 @@
 #include "vi/vi.h"
 
 enum {
-	XDP_RING_ENTRIES = 2048, /* of each of the four rings; fewer cells are handed to the kernel: xdp_fill_target */
+	XDP_RING_ENTRIES =
+		2048, /* of each of the four rings; fewer cells are handed to the kernel: fill_target in vi/xdp.c */
 	XDP_NEIGHBOURS_MAX = 256
 };
 

@@ -173,6 +173,20 @@ def test_the_kernel_does_not_answer_for_us(engine: Engine, hosts: tuple[Host, Ho
         assert f":{PORT}" in states
 
 
+def test_the_kernel_sends_nothing_by_a_flow_of_ours(engine: Engine, hosts: tuple[Host, Host]) -> None:
+    host, peer = hosts
+    engine.steering.add(Filter(PROTOCOL_TCP, (host.v4, 41000), (peer.v4, PORT)), STACK_NUMBER)
+    for port, is_dropped in ((41000, True), (41001, False)):
+        with host.entered():
+            sock = socket.socket()
+        with sock:
+            sock.bind((host.v4, port))
+            sock.settimeout(0.2)
+            with pytest.raises(TimeoutError if is_dropped else ConnectionRefusedError):
+                sock.connect((peer.v4, PORT))
+    assert engine.steering.counts()["egress_dropped"] >= 1
+
+
 @pytest.mark.parametrize("version", [4, 6])
 def test_datagrams(engine: Engine, hosts: tuple[Host, Host], version: int) -> None:
     host, peer = hosts

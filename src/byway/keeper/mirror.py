@@ -33,7 +33,6 @@ MAPPED = bytes(10) + b"\xff\xff"
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW, F_SEAL_FUTURE_WRITE = 1033, 2, 4, 16
 
 # include/uapi/linux: rtnetlink.h, fib_rules.h, neighbour.h, if.h, if_addr.h
-RTN_MULTICAST = 5
 RTM_F_CLONED = 0x200
 RTNH_F_DEAD, RTNH_F_LINKDOWN = 1, 16
 FIB_RULE_INVERT = 2

@@ -54,7 +54,6 @@ class Attach(IntEnum):
     """`enum bpf_attach_type`."""
 
     XDP = 37
-    TCX_INGRESS = 46
     TCX_EGRESS = 47
 
 
